@@ -1,0 +1,1 @@
+"""QEMU/KVM, controlled over QMP."""

@@ -1,0 +1,134 @@
+"""One member's copy under way: the source's migration, the gate in its stream, and what both ends report."""
+
+import asyncio
+import time
+from typing import Any
+
+from entourage.drivers.qemu.gate import StreamGate
+from entourage.drivers.qemu.monitor import GONE, Monitor, MonitorEvent
+from entourage.model.ids import HostId
+from entourage.model.world import Member
+from entourage.ports.errors import OutcomeUnknownError, PermanentError
+from entourage.ports.hypervisor import CopyProgress, CopyRound, ProgressCallback
+
+_SAMPLE_S = 0.5  # how often progress is shown; QEMU has no event for it
+_ENDED = ("completed", "failed", "cancelled")
+
+
+class Copying:
+    """The copy of one member from `source` to `target`. Events arrive by `on_source_event` and `on_target_event`."""
+
+    def __init__(self, member: Member, *, source: HostId, target: HostId) -> None:
+        self.member = member
+        self.source = source
+        self.target = target
+        self.gate: StreamGate | None = None
+        self.stopped_at: float | None = None
+        self.resumed_at: float | None = None
+        self._passes = 0
+        self._source_status = "none"
+        self._target_status = "none"
+        self._changed = asyncio.Event()
+
+    def on_source_event(self, event: MonitorEvent) -> None:
+        """Note what the source's QEMU reports."""
+        if event.name == "MIGRATION_PASS":
+            self._passes = int(event.data["pass"])
+            # Here rather than in the task that waits: each ms counts while the next pass is flowing already.
+            if self.gate is not None and self._passes >= 2 and self.stopped_at is None:
+                self.gate.close()
+        elif event.name == "STOP":
+            self.stopped_at = event.at
+            # From here QEMU may write with its big lock held: behind a closed gate it would answer nobody.
+            if self.gate is not None:
+                self.gate.open()
+        elif event.name == "RESUME":
+            self.stopped_at = None
+        elif event.name == "MIGRATION":
+            self._source_status = str(event.data["status"])
+        elif event.name == GONE:
+            self._source_status = "gone"
+        self._changed.set()
+
+    def on_target_event(self, event: MonitorEvent) -> None:
+        """Note what the target's QEMU reports."""
+        if event.name == "MIGRATION":
+            self._target_status = str(event.data["status"])
+        elif event.name == "RESUME":
+            self.resumed_at = event.at
+        elif event.name == GONE:
+            self._target_status = "gone"
+        self._changed.set()
+
+    async def next_pass(self, monitor: Monitor) -> CopyRound:
+        """Let the stream flow until one more pass over the memory begins; the gate is closed then."""
+        assert self.gate is not None
+        wanted = max(self._passes + 1, 2)
+        self.gate.open()
+        while self._passes < wanted and self.stopped_at is None:
+            self._raise_if_broken()
+            await self._wait_change()
+        if self.stopped_at is not None:
+            return CopyRound(left=0, stopped_at=self.stopped_at)
+        ram = (await monitor.execute("query-migrate")).get("ram", {})
+        return CopyRound(left=int(ram.get("remaining", 0)))
+
+    async def wait_received(self) -> None:
+        """Until the target has everything and stands still there."""
+        assert self.gate is not None
+        self.gate.open()
+        while "completed" not in (self._source_status,) or self._target_status != "completed":
+            self._raise_if_broken()
+            await self._wait_change()
+
+    async def wait_migrated(self) -> tuple[float, float]:
+        """Until QEMU's own migration has paused the source and resumed the target: both times."""
+        while self.stopped_at is None or self.resumed_at is None or self._source_status != "completed":
+            self._raise_if_broken()
+            await self._wait_change()
+        return self.stopped_at, self.resumed_at
+
+    async def show_progress(self, monitor: Monitor, progress: ProgressCallback) -> None:
+        """Report how far the copy is, until cancelled."""
+        before, then = 0, time.monotonic()
+        while True:
+            await asyncio.sleep(_SAMPLE_S)
+            reply: dict[str, Any] = await monitor.execute("query-migrate")
+            ram = reply.get("ram", {})
+            now, copied = time.monotonic(), int(ram.get("transferred", 0))
+            rate = (copied - before) * 8 / (now - then)
+            progress(self.progress(ram, rate=rate))
+            before, then = copied, now
+
+    def progress(self, ram: dict[str, Any], *, rate: float) -> CopyProgress:
+        """QEMU's `ram` figures in our words."""
+        return CopyProgress(
+            member=self.member.id,
+            copied=int(ram.get("transferred", 0)),
+            left=int(ram.get("remaining", 0)),
+            rate=rate,
+            passes=self._passes,
+            held=self.gate is not None and not self.gate.is_open,
+        )
+
+    def is_over(self) -> bool:
+        """Whether the source's migration has ended, one way or another."""
+        return self._source_status in (*_ENDED, "gone")
+
+    async def wait_over(self) -> None:
+        """Until the source's migration has ended, one way or another."""
+        while not self.is_over():
+            await self._wait_change()
+
+    async def _wait_change(self) -> None:
+        self._changed.clear()
+        await self._changed.wait()
+
+    def _raise_if_broken(self) -> None:
+        where = f"copy of {self.member.id} from {self.source} to {self.target}"
+        if "gone" in (self._source_status, self._target_status):
+            side = self.source if self._source_status == "gone" else self.target
+            raise OutcomeUnknownError(f"{where}: QEMU on {side} is gone")
+        for side, status in ((self.source, self._source_status), (self.target, self._target_status)):
+            if status in ("failed", "cancelled"):
+                raise PermanentError(f"{where}: the migration {status} on {side}")

@@ -1,0 +1,334 @@
+"""The QEMU driver: `entourage.ports.hypervisor.Hypervisor` over QMP.
+
+The stream of a held copy passes a gate (see `gate`); everything else is QEMU's own. Source: QEMU 7.2 manual,
+"QMP reference", and migration/migration.c and migration/ram.c of that version for when passes begin and end.
+"""
+
+import asyncio
+import socket
+import subprocess
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Literal
+
+from entourage.drivers.netns import Namespace
+from entourage.drivers.qemu import process as qemu
+from entourage.drivers.qemu.copying import Copying
+from entourage.drivers.qemu.gate import StreamGate
+from entourage.drivers.qemu.monitor import GONE, Monitor, MonitorEvent
+from entourage.model.ids import HostId, MemberId
+from entourage.model.world import Member
+from entourage.ports.errors import DriverError, OutcomeUnknownError, PermanentError
+from entourage.ports.hypervisor import Capability, CopyRound, Migrated, ProgressCallback, RunState
+
+FIRST_PORT, PORTS = 7100, 100  # where migration streams arrive
+_UNLIMITED = 1 << 40  # bytes/s: the link is the limit, not QEMU
+# A pass whose rest would take QEMU less than this ends the migration. Held copies: as little as can be said.
+_HELD_DOWNTIME_MS = 1
+_OWN_DOWNTIME_MS = 300  # QEMU's default
+_XBZRLE_CACHE = 64 << 20
+_MONITOR_DEADLINE_S = 20.0
+_EVENT_DEADLINE_S = 5.0
+_CONNECT_DEADLINE_S = 10.0
+
+_RUN_STATES = {
+    "running": RunState.RUNNING,
+    "paused": RunState.PAUSED,
+    "postmigrate": RunState.PAUSED,
+    "finish-migrate": RunState.PAUSED,
+    "prelaunch": RunState.PAUSED,
+    "inmigrate": RunState.INCOMING,
+}
+
+
+@dataclass(slots=True)
+class _Instance:
+    """A copy of a member on one host that we are connected to."""
+
+    monitor: Monitor
+    port: int | None = None
+    copying: Copying | None = None
+    resumed_at: float | None = None
+    stopped_at: float | None = None
+    is_gone: bool = False
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    child: subprocess.Popen[bytes] | None = field(default=None)
+
+
+class QemuHypervisor:
+    """All hosts that run QEMU, as `machines` describes them."""
+
+    name = "qemu"
+
+    def __init__(self, machines: qemu.Machines, *, accel: str, only_look: bool = False) -> None:
+        """`accel` is "kvm" or "tcg": what a probe guest was seen to boot under.
+
+        A monitor has one client at a time: with `only_look` the spare ones are used, beside a process that acts.
+        """
+        self._machines = machines
+        self._accel = accel
+        self._only_look = only_look
+        self._instances: dict[tuple[MemberId, HostId], _Instance] = {}
+
+    def capabilities(self) -> frozenset[Capability]:
+        """All that the port knows of."""
+        return frozenset(Capability)
+
+    async def close(self) -> None:
+        """Let go of all monitors; the virtual machines go on."""
+        for instance in self._instances.values():
+            if instance.copying is not None and instance.copying.gate is not None:
+                await asyncio.to_thread(instance.copying.gate.release)
+            await instance.monitor.close()
+        self._instances.clear()
+
+    async def look(self, member: MemberId, host: HostId) -> RunState:
+        """What QEMU's process and its monitor say."""
+        paths = qemu.instance_paths(self._machines.access(host), member)
+        if qemu.running_pid(paths) is None:
+            return RunState.ABSENT
+        try:
+            instance = await self._instance(member, host)
+            status = (await instance.monitor.execute("query-status"))["status"]
+        except (ConnectionError, OutcomeUnknownError):
+            return RunState.ABSENT if qemu.running_pid(paths) is None else RunState.FAILED
+        return _RUN_STATES.get(status, RunState.FAILED)
+
+    async def create(self, member: Member, host: HostId) -> None:
+        """Boot a new instance."""
+        if await self.look(member.id, host) is RunState.RUNNING:
+            return
+        await self._start(member, host, incoming=None)
+
+    async def prepare(self, member: Member, host: HostId, *, autostart: bool = False) -> None:
+        """Start a QEMU that waits for the member's state. With `autostart` it runs as soon as it is complete."""
+        state = await self.look(member.id, host)
+        if state is RunState.INCOMING:
+            return
+        if state is not RunState.ABSENT:
+            raise PermanentError(f"{member.id} on {host}: a copy is there already, and it is {state.value}")
+        instance = await self._start(member, host, incoming="defer" if autostart else "defer-paused")
+        await self._enable(instance.monitor)
+        address = self._machines.access(host).address
+        for port in range(FIRST_PORT, FIRST_PORT + PORTS):
+            with suppress(PermanentError):
+                await instance.monitor.execute("migrate-incoming", uri=f"tcp:{address}:{port}")
+                instance.port = port
+                return
+        raise PermanentError(f"{member.id} on {host}: no free port between {FIRST_PORT} and {FIRST_PORT + PORTS - 1}")
+
+    async def copy(self, member: Member, *, source: HostId, target: HostId, progress: ProgressCallback) -> CopyRound:
+        """Start pre-copy through a gate and hold it when the first pass is over."""
+        copying = await self._begin(member, source=source, target=target, downtime_ms=_HELD_DOWNTIME_MS)
+        monitor = (await self._instance(member.id, source)).monitor
+        port = (await self._instance(member.id, target)).port
+        assert port is not None
+        connection = await self._connect(source, (self._machines.access(target).address, port))
+        gate = await asyncio.to_thread(StreamGate, connection, name=member.id)
+        copying.gate = gate
+        await monitor.send_fd(gate.qemu_end.fileno(), name=f"gate-{member.id}")
+        gate.qemu_end.close()
+        shown = asyncio.create_task(copying.show_progress(monitor, progress))
+        try:
+            gate.open()
+            await monitor.execute("migrate", uri=f"fd:gate-{member.id}")
+            held = await copying.next_pass(monitor)
+        finally:
+            shown.cancel()
+        ram = (await monitor.execute("query-migrate")).get("ram", {})
+        progress(copying.progress(ram, rate=0.0))
+        return held
+
+    async def refresh(self, member: Member, *, source: HostId) -> CopyRound:
+        """One more pass."""
+        instance = await self._instance(member.id, source)
+        return await self._copying(instance, member.id).next_pass(instance.monitor)
+
+    async def stop(self, member: Member, *, source: HostId) -> float:
+        """QMP `stop`; its STOP event carries the time."""
+        instance = await self._instance(member.id, source)
+        if instance.stopped_at is None:
+            await instance.monitor.execute("stop")
+        return await self._event_time(instance, "stopped_at")
+
+    async def drain(self, member: Member, *, source: HostId, target: HostId) -> int:
+        """Open the gate for the rest, and wait for both ends to say `completed`."""
+        instance = await self._instance(member.id, source)
+        copying = self._copying(instance, member.id)
+        await copying.wait_received()
+        assert copying.gate is not None
+        return copying.gate.bytes_sent
+
+    async def resume(self, member: Member, host: HostId) -> float:
+        """QMP `cont`, then `announce-self`, so that switches learn where the member is."""
+        instance = await self._instance(member.id, host)
+        if await self.look(member.id, host) is RunState.INCOMING:
+            raise PermanentError(f"{member.id} on {host}: its state has not arrived whole, it cannot run")
+        await instance.monitor.execute("cont")
+        resumed_at = await self._event_time(instance, "resumed_at")
+        await instance.monitor.execute("announce-self", initial=20, max=200, rounds=4, step=60)
+        return resumed_at
+
+    async def abandon(self, member: Member, *, source: HostId) -> None:
+        """`migrate_cancel`, and break the stream."""
+        instance = self._instances.get((member.id, source))
+        copying = instance.copying if instance is not None else None
+        if instance is None or copying is None:
+            return
+        with suppress(DriverError):
+            await instance.monitor.execute("migrate_cancel")
+        if copying.gate is not None:
+            await asyncio.to_thread(copying.gate.release)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(copying.wait_over(), _MONITOR_DEADLINE_S)
+        instance.copying = None
+
+    async def remove(self, member: MemberId, host: HostId) -> None:
+        """Kill the process, then remove its devices and files."""
+        instance = self._instances.pop((member, host), None)
+        if instance is not None:
+            if instance.copying is not None and instance.copying.gate is not None:
+                await asyncio.to_thread(instance.copying.gate.release)
+            await instance.monitor.close()
+        paths = qemu.instance_paths(self._machines.access(host), member)
+        pid = qemu.running_pid(paths)
+        if pid is not None:
+            await qemu.end(pid)
+        if instance is not None and instance.child is not None:
+            await asyncio.to_thread(instance.child.wait)
+        await self._machines.unplug(member, host)
+        for path in paths.all():
+            path.unlink(missing_ok=True)
+
+    async def migrate(self, member: Member, *, source: HostId, target: HostId, progress: ProgressCallback) -> Migrated:
+        """QEMU's own migration over TCP, with its default downtime limit."""
+        copying = await self._begin(member, source=source, target=target, downtime_ms=_OWN_DOWNTIME_MS)
+        monitor = (await self._instance(member.id, source)).monitor
+        port = (await self._instance(member.id, target)).port
+        shown = asyncio.create_task(copying.show_progress(monitor, progress))
+        try:
+            await monitor.execute("migrate", uri=f"tcp:{self._machines.access(target).address}:{port}")
+            paused_at, resumed_at = await copying.wait_migrated()
+        finally:
+            shown.cancel()
+        ram = (await monitor.execute("query-migrate")).get("ram", {})
+        return Migrated(paused_at=paused_at, resumed_at=resumed_at, bytes=int(ram.get("transferred", 0)))
+
+    async def _begin(self, member: Member, *, source: HostId, target: HostId, downtime_ms: int) -> Copying:
+        """Tie both ends' events to a new copy, and set the source's parameters."""
+        copying = Copying(member, source=source, target=target)
+        at_source = await self._instance(member.id, source)
+        at_target = await self._instance(member.id, target)
+        if at_source.copying is not None and not at_source.copying.is_over():
+            raise PermanentError(f"{member.id} on {source}: a copy is under way already")
+        at_source.copying = at_target.copying = copying
+        await self._enable(at_source.monitor)
+        await at_source.monitor.execute(
+            "migrate-set-parameters",
+            max_bandwidth=_UNLIMITED,
+            downtime_limit=downtime_ms,
+            xbzrle_cache_size=_XBZRLE_CACHE,
+        )
+        return copying
+
+    async def _connect(self, source: HostId, address: tuple[str, int]) -> socket.socket:
+        """A connection from the source's host; a socket stays in the namespace that it was made in."""
+        netns = self._machines.access(source).netns
+        try:
+            if netns is None:
+                return await asyncio.to_thread(_connect, address)
+            namespace = Namespace(netns)
+            try:
+                return await namespace.do(lambda _: _connect(address))
+            finally:
+                namespace.close()
+        except OSError as error:
+            raise PermanentError(f"no connection from {source} to {address[0]}:{address[1]}: {error}") from error
+
+    async def _enable(self, monitor: Monitor) -> None:
+        wanted = [{"capability": name, "state": True} for name in ("events", "xbzrle")]
+        await monitor.execute("migrate-set-capabilities", capabilities=wanted)
+
+    async def _start(self, member: Member, host: HostId, *, incoming: str | None) -> _Instance:
+        access = self._machines.access(host)
+        paths = qemu.instance_paths(access, member.id)
+        taps = await self._machines.plug(member, host)
+        arguments = qemu.command_line(
+            member,
+            access=access,
+            boot=self._machines.boot(member),
+            taps=taps,
+            accel=self._accel,
+            incoming="defer" if incoming else None,
+        )
+        if incoming == "defer-paused":
+            arguments.append("-S")
+        child = await asyncio.to_thread(qemu.start, arguments, access=access, paths=paths)
+        deadline = asyncio.get_running_loop().time() + _MONITOR_DEADLINE_S
+        while True:
+            try:
+                instance = await self._instance(member.id, host)
+            except ConnectionError as error:
+                if child.poll() is not None or asyncio.get_running_loop().time() > deadline:
+                    words = qemu.last_words(paths)
+                    await self.remove(member.id, host)
+                    raise PermanentError(f"{member.id} on {host}: QEMU did not start: {words}") from error
+                await asyncio.sleep(0.02)
+            else:
+                instance.child = child
+                return instance
+
+    async def _instance(self, member: MemberId, host: HostId) -> _Instance:
+        """The connection to the copy on the host, made now if there is none that lives."""
+        known = self._instances.get((member, host))
+        if known is not None and not known.is_gone:
+            return known
+        paths = qemu.instance_paths(self._machines.access(host), member)
+        monitor = Monitor(
+            name=f"{member}@{host}",
+            socket=paths.spare_monitor if self._only_look else paths.monitor,
+            on_event=lambda event: self._on_event(member, host, event),
+        )
+        await monitor.connect()
+        instance = _Instance(monitor=monitor)
+        self._instances[(member, host)] = instance
+        return instance
+
+    def _on_event(self, member: MemberId, host: HostId, event: MonitorEvent) -> None:
+        instance = self._instances.get((member, host))
+        if instance is None:
+            return
+        if event.name == "STOP":
+            instance.stopped_at, instance.resumed_at = event.at, None
+        elif event.name == "RESUME":
+            instance.resumed_at, instance.stopped_at = event.at, None
+        elif event.name == GONE:
+            instance.is_gone = True
+        instance.changed.set()
+        if instance.copying is not None:
+            if host == instance.copying.source:
+                instance.copying.on_source_event(event)
+            else:
+                instance.copying.on_target_event(event)
+
+    async def _event_time(self, instance: _Instance, name: Literal["stopped_at", "resumed_at"]) -> float:
+        """The time of the STOP or RESUME event that QEMU sent with its answer."""
+        try:
+            async with asyncio.timeout(_EVENT_DEADLINE_S):
+                while (at := getattr(instance, name)) is None:
+                    instance.changed.clear()
+                    await instance.changed.wait()
+        except TimeoutError as error:
+            raise OutcomeUnknownError(f"{instance.monitor.name}: QEMU answered, but its event did not come") from error
+        return float(at)
+
+    def _copying(self, instance: _Instance, member: MemberId) -> Copying:
+        if instance.copying is None:
+            raise PermanentError(f"{member}: no copy is under way")
+        return instance.copying
+
+
+def _connect(address: tuple[str, int]) -> socket.socket:
+    connection = socket.create_connection(address, timeout=_CONNECT_DEADLINE_S)
+    connection.settimeout(None)
+    return connection

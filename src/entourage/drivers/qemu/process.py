@@ -1,0 +1,198 @@
+"""QEMU processes: where they run, their command line, and how they are started and found again."""
+
+import asyncio
+import os
+import signal
+import subprocess
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from entourage.model.ids import HostId, MemberId
+from entourage.model.world import Member
+from entourage.ports.errors import PermanentError
+
+_KIB = 1024
+# QEMU 7.2 corrupts guests under software emulation when pre-copy takes more than one pass: the fast path of the
+# dirty-bitmap sync, taken when memory is a multiple of 64 pages, does not make the emulator notice later writes.
+# 8 KiB more takes the other path. tests/lab/test_qemu_driver.py would notice.
+_EMULATION_EXTRA = 8 * _KIB
+_FAST_PATH_MULTIPLE = 64 * 4 * _KIB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostAccess:
+    """How to run and reach QEMU on one host. `address` is where migration streams arrive.
+
+    `root` is the directory that QEMU is confined to (chroot) and in which its files are; `run_dir` is inside it.
+    """
+
+    id: HostId
+    netns: Path | None
+    root: Path
+    run_dir: Path
+    address: str
+
+    def inside(self, path: Path) -> str:
+        """`path` as a process confined to `root` sees it."""
+        return "/" + str(path.relative_to(self.root))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BootFiles:
+    """What a member boots: kernel and initrd inside the host's root, and the kernel's command line."""
+
+    kernel: Path
+    initrd: Path
+    command_line: str
+
+
+class Machines(Protocol):
+    """What the QEMU driver needs to know of the place it works in."""
+
+    def access(self, host: HostId) -> HostAccess:
+        """How to run QEMU there."""
+        ...
+
+    def boot(self, member: Member) -> BootFiles:
+        """What the member boots."""
+        ...
+
+    async def plug(self, member: Member, host: HostId) -> Sequence[str]:
+        """Make the member's TAP devices on the host, on their segments: names in the order of its interfaces."""
+        ...
+
+    async def unplug(self, member: MemberId, host: HostId) -> None:
+        """Take the member's TAP devices on the host away."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class InstancePaths:
+    """The files of one member's copy on one host."""
+
+    base: Path
+
+    @property
+    def monitor(self) -> Path:
+        """The QMP socket of the one that acts."""
+        return self.base.with_suffix(".qmp")
+
+    @property
+    def spare_monitor(self) -> Path:
+        """A second QMP socket, for those that only look."""
+        return self.base.with_suffix(".look.qmp")
+
+    @property
+    def console(self) -> Path:
+        """What the guest writes to its serial console."""
+        return self.base.with_suffix(".console")
+
+    @property
+    def log(self) -> Path:
+        """What QEMU itself writes."""
+        return self.base.with_suffix(".log")
+
+    @property
+    def pid(self) -> Path:
+        """The process id."""
+        return self.base.with_suffix(".pid")
+
+    def all(self) -> tuple[Path, ...]:
+        """Every file of this copy."""
+        return (self.monitor, self.spare_monitor, self.console, self.log, self.pid)
+
+
+def instance_paths(access: HostAccess, member: MemberId) -> InstancePaths:
+    """Where the files of `member`'s copy on the host are."""
+    return InstancePaths(access.run_dir / member)
+
+
+def memory_argument(memory: int, *, accel: str) -> str:
+    """The `-m` argument for `memory` bytes, enlarged a little where emulation needs it (see above)."""
+    if accel != "kvm" and memory % _FAST_PATH_MULTIPLE == 0:
+        memory += _EMULATION_EXTRA
+    return f"{-(-memory // _KIB)}K"
+
+
+def command_line(
+    member: Member, *, access: HostAccess, boot: BootFiles, taps: Sequence[str], accel: str, incoming: str | None
+) -> list[str]:
+    """QEMU's arguments for one copy of `member`. `incoming` is the migration URI it waits at, None to boot."""
+    paths = instance_paths(access, member.id)
+    accel_argument = "kvm" if accel == "kvm" else "tcg,thread=multi,tb-size=64"
+    arguments = ["/usr/bin/qemu-system-x86_64", "-name", f"{member.id},debug-threads=on"]
+    arguments += ["-machine", "pc", "-accel", accel_argument, "-cpu", "host" if accel == "kvm" else "max"]
+    arguments += ["-m", memory_argument(member.memory, accel=accel), "-smp", "1"]
+    arguments += ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
+    arguments += ["-kernel", access.inside(boot.kernel), "-initrd", access.inside(boot.initrd)]
+    arguments += ["-append", boot.command_line]
+    arguments += ["-serial", f"file:{access.inside(paths.console)}"]
+    for socket in (paths.monitor, paths.spare_monitor):
+        arguments += ["-qmp", f"unix:{access.inside(socket)},server=on,wait=off"]
+    for number, (interface, tap) in enumerate(zip(member.interfaces, taps, strict=True)):
+        arguments += ["-netdev", f"tap,id=n{number},ifname={tap},script=no,downscript=no"]
+        arguments += ["-device", f"virtio-net-pci,netdev=n{number},mac={interface.mac},romfile="]
+    if incoming is not None:
+        arguments += ["-incoming", incoming]
+    return arguments
+
+
+def start(arguments: Sequence[str], *, access: HostAccess, paths: InstancePaths) -> subprocess.Popen[bytes]:
+    """Start QEMU on the host, in a session of its own: it lives on when we end."""
+    paths.base.parent.mkdir(parents=True, exist_ok=True)
+    for stale in paths.all():
+        stale.unlink(missing_ok=True)
+    enter = ["nsenter", f"--root={access.root}", "--wd=/"]
+    if access.netns is not None:
+        enter.insert(1, f"--net={access.netns}")
+    with paths.log.open("wb") as log:
+        process = subprocess.Popen(
+            [*enter, *arguments], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+        )
+    paths.pid.write_text(f"{process.pid}\n")
+    return process
+
+
+def last_words(paths: InstancePaths) -> str:
+    """What QEMU said last, for error messages."""
+    with suppress(OSError):
+        lines = paths.log.read_text(errors="replace").strip().splitlines()
+        if lines:
+            return lines[-1]
+    return "QEMU said nothing"
+
+
+def running_pid(paths: InstancePaths) -> int | None:
+    """The pid of the copy's QEMU if it is alive, checked against the process's own command line."""
+    with suppress(OSError, ValueError):
+        pid = int(paths.pid.read_text())
+        words = Path(f"/proc/{pid}/cmdline").read_bytes()
+        if paths.monitor.name.encode() in words and b"qemu" in words:
+            return pid
+    return None
+
+
+async def end(pid: int, *, deadline: float = 10.0) -> None:
+    """Kill the process and wait until it is gone. PermanentError if it is still there after `deadline` seconds."""
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        signal.pidfd_send_signal(handle, signal.SIGKILL)
+        gone = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        loop.add_reader(handle, gone.set)
+        try:
+            await asyncio.wait_for(gone.wait(), deadline)
+        finally:
+            loop.remove_reader(handle)
+    except ProcessLookupError:
+        return
+    except TimeoutError as error:
+        raise PermanentError(f"process {pid} does not end") from error
+    finally:
+        os.close(handle)

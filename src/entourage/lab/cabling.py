@@ -1,0 +1,187 @@
+"""Everything of the lab's network that the kernel does: cables, bridges, VXLAN devices, addresses and routes.
+
+Each function brings up one part in new namespaces; they are called in the order in which they are written here.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+
+from entourage.drivers.frr import first_hop
+from entourage.drivers.netns import Kernel, Namespace
+from entourage.lab import names
+from entourage.lab.topology import SEGMENT_MTU, UNDERLAY_MTU, LinkEnd, Topology, gateway_mac, late_mac
+from entourage.model.ids import SiteId
+from entourage.model.world import Host, Segment, Site
+
+_ROUTER_KINDS = ("edge-", "pop-")
+_ANYWHERE = IPv4Network("0.0.0.0/0")
+_SYSCTLS = {
+    "ipv6.conf.all.disable_ipv6": 1,  # no traffic that nobody asked for
+    "ipv6.conf.default.disable_ipv6": 1,
+    "ipv4.conf.all.rp_filter": 0,  # packets may come one way and leave another: that is what is studied
+    "ipv4.conf.default.rp_filter": 0,
+    "ipv4.conf.all.send_redirects": 0,
+    "ipv4.conf.default.send_redirects": 0,
+    "bridge.bridge-nf-call-iptables": 0,
+    "bridge.bridge-nf-call-arptables": 0,
+    "bridge.bridge-nf-call-ip6tables": 0,
+}
+
+Namespaces = Mapping[str, Namespace]
+
+
+async def create_namespaces(nodes: Namespaces) -> None:
+    """Make every namespace, with its settings, its loopback up; only routers forward."""
+
+    async def one(node: str, namespace: Namespace) -> None:
+        await namespace.create()
+        await namespace.do(lambda kernel: _settings(kernel, forwards=node.startswith(_ROUTER_KINDS)))
+
+    await asyncio.gather(*(one(node, namespace) for node, namespace in nodes.items()))
+
+
+def _settings(kernel: Kernel, *, forwards: bool) -> None:
+    for key, value in _SYSCTLS.items():
+        kernel.sysctl(key, value)
+    kernel.sysctl("ipv4.ip_forward", int(forwards))
+    kernel.up("lo")
+
+
+async def join_sites(nodes: Namespaces, topology: Topology) -> None:
+    """The underlay inside each site, and each edge's cable to its provider router."""
+    sites = topology.infrastructure.sites
+    await asyncio.gather(*(_join_site(nodes, topology, site) for site in sites))
+    await asyncio.gather(*(_join_host(nodes, topology, site, host) for site in sites for host in site.hosts))
+
+
+async def _join_site(nodes: Namespaces, topology: Topology, site: Site) -> None:
+    pop_address, edge_address = topology.uplink(site.id)
+
+    def at_edge(kernel: Kernel) -> None:
+        kernel.add_bridge("lan", mtu=UNDERLAY_MTU)
+        kernel.address("lan", _inside(topology.edge_address(site.id), topology.lan(site.id)))
+        for number, host in enumerate(site.hosts):
+            there = nodes[names.host(host.id)].path
+            kernel.add_veth(f"lan-{number}", peer="lan", peer_namespace=there, mtu=UNDERLAY_MTU)
+            kernel.attach(f"lan-{number}", bridge="lan")
+        kernel.add_veth("pop", peer="edge", peer_namespace=nodes[names.pop(site.id)].path, mtu=UNDERLAY_MTU)
+        kernel.address("pop", edge_address)
+
+    def at_pop(kernel: Kernel) -> None:
+        kernel.up("edge")
+        kernel.address("edge", pop_address)
+        kernel.address("lo", IPv4Interface(topology.pop_address(site.id)))
+
+    await nodes[names.edge(site.id)].do(at_edge)
+    await nodes[names.pop(site.id)].do(at_pop)
+
+
+async def _join_host(nodes: Namespaces, topology: Topology, site: Site, host: Host) -> None:
+    def at_host(kernel: Kernel) -> None:
+        kernel.up("lan")
+        kernel.address("lan", _inside(topology.host_address(host.id), topology.lan(site.id)))
+        kernel.route(_ANYWHERE, gateway=topology.edge_address(site.id))
+
+    await nodes[names.host(host.id)].do(at_host)
+
+
+async def join_segments(nodes: Namespaces, topology: Topology) -> None:
+    """The service's segments at every site: on each host, and the ingress segment at the edge with its gateway."""
+    for site in topology.infrastructure.sites:
+        for segment in topology.service.segments:
+            ends = topology.segment_endpoints(site.id, ingress=segment.gateway is not None)
+            for node, local in ends:
+                peers = [address for _, address in ends if address != local]
+                await _join_segment(nodes[node], topology, segment, local=local, peers=peers)
+        await _deliver(nodes[names.edge(site.id)], topology)
+
+
+async def _join_segment(
+    namespace: Namespace, topology: Topology, segment: Segment, *, local: IPv4Address, peers: list[IPv4Address]
+) -> None:
+    number = names.vni(topology.service, segment.id)
+    device, bridge = names.vxlan(number), names.bridge(number)
+
+    def work(kernel: Kernel) -> None:
+        kernel.add_bridge(bridge, mtu=SEGMENT_MTU)
+        kernel.add_vxlan(device, vni=number, local=local, learning=True, mtu=SEGMENT_MTU)
+        kernel.attach(device, bridge=bridge)
+        for peer in peers:
+            kernel.flood(device, peer=peer)
+
+    await namespace.do(work)
+
+
+async def _deliver(edge: Namespace, topology: Topology) -> None:
+    """The gateway at an edge, and the route for the prefix by the first member, whose MAC the edge knows for good:
+
+    before the group is here ARP would find nobody, and the first packets after the switch would wait for it.
+    """
+    service = topology.service
+    segment = service.ingress_segment()
+    bridge = names.bridge(names.vni(service, segment.id))
+    gateway = segment.gateway
+    if gateway is None:  # an ingress segment has one by definition
+        raise AssertionError
+
+    def work(kernel: Kernel) -> None:
+        kernel.up(bridge, mac=gateway_mac(gateway))
+        kernel.address(bridge, _inside(gateway, segment.subnet))
+        first = service.member(service.chain[0][0]).on(segment.id)
+        kernel.neighbour(first.address, mac=first.mac, device=bridge)
+        kernel.route(service.prefix, gateway=first_hop(service))
+
+    await edge.do(work)
+
+
+async def join_distant(nodes: Namespaces, topology: Topology) -> None:
+    """Addresses and routes over the relay's links, which the relay has made; and the tunnel for late packets."""
+    for link in topology.relay_links():
+        for end in (link.a, link.b):
+            await nodes[end.node].do(lambda kernel, end=end: _link_end(kernel, end))  # type: ignore[misc]
+    for region in topology.infrastructure.regions:
+        gateway = topology.region_network(region.id)[1]
+        await nodes[names.users(region.id)].do(lambda kernel, gateway=gateway: kernel.route(_ANYWHERE, gateway=gateway))  # type: ignore[misc]
+    for site in topology.infrastructure.sites:
+        await _routes_between(nodes, topology, site.id)
+        await nodes[names.edge(site.id)].do(lambda kernel, site=site: _late(kernel, topology, site.id))  # type: ignore[misc]
+
+
+def _link_end(kernel: Kernel, end: LinkEnd) -> None:
+    kernel.up(end.device)
+    kernel.address(end.device, end.address)
+
+
+async def _routes_between(nodes: Namespaces, topology: Topology, site: SiteId) -> None:
+    """At a site's edge the ways to the other sites' underlays, at its PoP the ways to the other PoPs."""
+    hops = topology.next_hops(site)
+
+    def at_edge(kernel: Kernel) -> None:
+        for other, number in hops.items():
+            kernel.route(topology.lan(other), gateway=topology.inter_site_gateway(site, link=number))
+
+    def at_pop(kernel: Kernel) -> None:
+        for other, number in hops.items():
+            loopback = IPv4Network(topology.pop_address(other))
+            kernel.route(loopback, gateway=topology.backbone_gateway(site, link=number))
+
+    await nodes[names.edge(site)].do(at_edge)
+    await nodes[names.pop(site)].do(at_pop)
+
+
+def _late(kernel: Kernel, topology: Topology, site: SiteId) -> None:
+    """The tunnel network between the edges: every peer's endpoint and MAC are fixed, nothing is flooded or asked."""
+    device = names.LATE_DEVICE
+    local = topology.edge_address(site)
+    kernel.add_vxlan(device, vni=names.LATE_VNI, local=local, learning=False, mtu=SEGMENT_MTU)
+    kernel.up(device, mac=late_mac(topology.site_number(site)))
+    kernel.address(device, topology.late_address(site))
+    for other in topology.other_sites(site):
+        mac = late_mac(topology.site_number(other.id))
+        kernel.forward(device, mac=mac, peer=topology.edge_address(other.id))
+        kernel.neighbour(topology.late_address(other.id).ip, mac=mac, device=device)
+
+
+def _inside(address: IPv4Address, network: IPv4Network) -> IPv4Interface:
+    return IPv4Interface((address, network.prefixlen))

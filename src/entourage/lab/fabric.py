@@ -1,0 +1,317 @@
+"""The lab's network as a whole: brought up, looked at, taken down, and described for the drivers.
+
+    fabric = Fabric("demo", infrastructure, service)
+    await fabric.up()
+    ingress = FrrIngress(fabric.edge_routers(), near=fabric.regions_near())
+"""
+
+import asyncio
+import json
+import os
+import select
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Any
+
+from entourage.drivers.frr import EdgeRouter
+from entourage.drivers.netns import Kernel, Namespace, prepare_run_dir
+from entourage.drivers.vty import Vty
+from entourage.drivers.vxlan import Endpoint
+from entourage.lab import cabling, frr, names
+from entourage.lab.errors import LabError
+from entourage.lab.leftovers import exclusive, leftovers, namespaces, processes_in, remove
+from entourage.lab.setup import lab_root
+from entourage.lab.topology import ENTERPRISE_AS, Topology
+from entourage.model.ids import HostId, RegionId, SegmentId, SiteId
+from entourage.model.world import Infrastructure, Interface, Member, Service
+from entourage.ports.errors import DriverError
+
+_RELAY_READY_WITHIN = 15.0  # seconds
+_ROUTES_WITHIN = 30.0  # seconds; usually two
+_LOOK_AGAIN = 0.02  # seconds
+
+Progress = Callable[[str, int, int], None]  # what is being done, steps done, steps in all
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabStatus:
+    """What of a lab's network is there. `missing` names the nodes without a namespace; none if it is whole.
+
+    `sessions` has for each router its BGP neighbours' addresses and states ("Established"); a router that does not
+    answer has none.
+    """
+
+    lab: str
+    present: tuple[str, ...]
+    missing: tuple[str, ...]
+    processes: int
+    sessions: Mapping[str, Mapping[str, str]]
+
+    @property
+    def is_up(self) -> bool:
+        """True if every node is there and every BGP session stands."""
+        states = [state for router in self.sessions.values() for state in router.values()]
+        return not self.missing and all(self.sessions.values()) and all(s == "Established" for s in states)
+
+
+class Fabric:
+    """The network of the lab of that name. Any process may make one for a lab that is up: nothing is remembered."""
+
+    def __init__(
+        self, lab: str, infrastructure: Infrastructure, service: Service, *, root: Path | None = None
+    ) -> None:
+        self._topology = Topology(lab=lab, infrastructure=infrastructure, service=service)
+        self._lab = lab
+        self._root = root or lab_root()
+        self._hosts: dict[HostId, Namespace] = {}
+
+    async def up(self, progress: Progress | None = None) -> None:
+        """Bring the network up, until every edge has heard the regions' routes.
+
+        LabError if anything of the lab is there already, or if it fails, and then all that was made is gone again.
+        """
+        self._topology.check()
+        with exclusive(self._lab):
+            if found := leftovers(self._lab, root=self._root):
+                raise LabError(
+                    f"lab {self._lab} is up or was left half-way ({len(found)} things, such as {found[0]}): "
+                    "take it down first"
+                )
+            nodes = {node: Namespace(self.netns_path(node)) for node in self._topology.nodes()}
+            try:
+                await self._build(nodes, progress or _silent)
+            except BaseException as error:
+                _close(nodes)
+                remove(self._lab, root=self._root)
+                if isinstance(error, DriverError | OSError):
+                    raise LabError(f"lab {self._lab} could not be brought up: {error}") from error
+                raise
+            _close(nodes)
+
+    async def down(self) -> None:
+        """Take everything of the lab away, whatever state it is in, guests included. May be asked for twice."""
+        names.check_lab_name(self._lab)
+        await self.close()
+        with exclusive(self._lab):
+            await asyncio.to_thread(remove, self._lab, root=self._root)
+
+    async def close(self) -> None:
+        """Let go of the handles that `add_tap` and `remove_tap` keep."""
+        _close(self._hosts)
+        self._hosts.clear()
+
+    def leftovers(self) -> list[str]:
+        """Every namespace, process and file of the lab, one line each; empty if nothing of it is there."""
+        return leftovers(self._lab, root=self._root)
+
+    async def status(self) -> LabStatus:
+        """What is there, read from the kernel and the routers."""
+        spaces = namespaces(self._lab)
+        present = [path.name.removeprefix(names.namespace_prefix(self._lab)) for path in spaces]
+        routers = [node for site in self._topology.infrastructure.sites for node in _routers(site.id)]
+        sessions = await asyncio.gather(*(self._sessions(node) for node in routers))
+        return LabStatus(
+            lab=self._lab,
+            present=tuple(present),
+            missing=tuple(node for node in self._topology.nodes() if node not in present),
+            processes=len(processes_in(spaces)),
+            sessions=dict(zip(routers, sessions, strict=True)),
+        )
+
+    def netns_path(self, node: str) -> Path:
+        """Where the namespace of a node (`entourage.lab.names` has their names) is to be opened."""
+        return names.namespace_path(self._lab, node)
+
+    def run_dir(self) -> Path:
+        """The folder of the lab's sockets, configurations and logs."""
+        return names.run_dir(self._root, self._lab)
+
+    def underlay_address(self, host: HostId) -> IPv4Address:
+        """The host's own address, to which migrations go; KeyError if there is no such host."""
+        return self._topology.host_address(host)
+
+    def user_address(self, region: RegionId) -> IPv4Address:
+        """The address of a region's users."""
+        return self._topology.region_network(region)[2]
+
+    def edge_routers(self) -> Mapping[SiteId, EdgeRouter]:
+        """What the ingress driver needs to know of each edge."""
+        topology = self._topology
+        return {
+            site.id: EdgeRouter(
+                namespace=self.netns_path(names.edge(site.id)),
+                vty=self._vty(names.edge(site.id)),
+                uplink=topology.uplink(site.id)[1].ip,
+                late=topology.late_address(site.id).ip,
+                provider_vty=self._vty(names.pop(site.id)),
+                provider=topology.pop_address(site.id),
+                autonomous_system=ENTERPRISE_AS,
+            )
+            for site in topology.infrastructure.sites
+        }
+
+    def regions_near(self) -> Mapping[RegionId, SiteId]:
+        """For each region the site near which its users reach the provider."""
+        return {region.id: region.near for region in self._topology.infrastructure.regions}
+
+    def segment_endpoints(self) -> tuple[Endpoint, ...]:
+        """The hosts as the segments driver sees them."""
+        return tuple(
+            Endpoint(site=s.id, namespace=self.netns_path(names.host(h.id)), address=self.underlay_address(h.id))
+            for s in self._topology.infrastructure.sites
+            for h in s.hosts
+        )
+
+    def segment_devices(self) -> Mapping[SegmentId, str]:
+        """The VXLAN device of each segment, the same at every host."""
+        service = self._topology.service
+        return {segment.id: names.vxlan(names.vni(service, segment.id)) for segment in service.segments}
+
+    async def add_tap(self, host: HostId, member: Member, interface: Interface, *, ifname: str) -> None:
+        """Make a persistent TAP at a host for a member's interface, plugged into the interface's segment.
+
+        NetworkError if there is a device of that name, or no such host.
+        """
+        bridge = names.bridge(names.vni(self._topology.service, interface.segment))
+
+        def work(kernel: Kernel) -> None:
+            kernel.add_tap(ifname, alias=f"{member.id} on {interface.segment}")
+            kernel.attach(ifname, bridge=bridge)
+
+        await self._host(host).do(work)
+
+    async def remove_tap(self, host: HostId, *, ifname: str) -> None:
+        """Remove a TAP; nothing if there is none of that name."""
+        await self._host(host).do(lambda kernel: kernel.remove_device(ifname))
+
+    async def relay_counters(self) -> dict[str, Any]:
+        """The relay's counters by link name and direction, as `entourage.lab.relay` describes them. LabError if dead."""
+        answer = await self._ask_relay({"op": "stats"})
+        counters: dict[str, Any] = answer["links"]
+        return counters
+
+    async def shape(self, link: str, *, rtt: float, rate: float, loss: float) -> None:
+        """Change a relay link of a lab that is up: `rtt` in ms, `rate` in bit/s each way, `loss` 0..1 each way."""
+        await self._ask_relay({"op": "set", "link": link, "rtt_ms": rtt, "rate_bps": rate, "loss": loss})
+
+    async def _build(self, nodes: Mapping[str, Namespace], progress: Progress) -> None:
+        topology = self._topology
+        await asyncio.to_thread(prepare_run_dir)
+        self.run_dir().mkdir(parents=True, exist_ok=True)
+        progress("network namespaces", 0, 6)
+        await cabling.create_namespaces(nodes)
+        progress("relay", 1, 6)
+        relay = asyncio.create_task(asyncio.to_thread(self._start_relay))
+        try:
+            progress("sites", 2, 6)
+            await cabling.join_sites(nodes, topology)
+            progress("segments", 3, 6)
+            await cabling.join_segments(nodes, topology)
+        finally:
+            await relay  # its thread must have ended before anything is taken away
+        await cabling.join_distant(nodes, topology)
+        progress("routers", 4, 6)
+        await self._start_routers()
+        progress("routes", 5, 6)
+        await self._wait_for_routes(nodes)
+        progress("network is up", 6, 6)
+
+    async def _start_routers(self) -> None:
+        configs = {}
+        for site in self._topology.infrastructure.sites:
+            configs[names.edge(site.id)] = frr.edge_config(self._topology, site.id)
+            configs[names.pop(site.id)] = frr.pop_config(self._topology, site.id)
+        async with asyncio.TaskGroup() as group:
+            for node, config in configs.items():
+                group.create_task(frr.start_router(root=self._root, lab=self._lab, node=node, config=config))
+
+    async def _wait_for_routes(self, nodes: Mapping[str, Namespace]) -> None:
+        regions = [self._topology.region_network(r.id) for r in self._topology.infrastructure.regions]
+        missing = [(names.edge(site.id), region) for site in self._topology.infrastructure.sites for region in regions]
+        try:
+            async with asyncio.timeout(_ROUTES_WITHIN):
+                while missing:
+                    node, region = missing[-1]
+                    if await nodes[node].do(lambda kernel, region=region: kernel.find_route(region)):  # type: ignore[misc]
+                        missing.pop()
+                    else:
+                        await asyncio.sleep(_LOOK_AGAIN)
+        except TimeoutError:
+            node, region = missing[-1]
+            raise LabError(f"{node} has not heard of {region} by BGP within {_ROUTES_WITHIN:.0f} s") from None
+
+    def _start_relay(self) -> None:
+        """Start the relay as a process of its own, which outlives this one, and wait until its TAPs are there."""
+        folder = self.run_dir() / names.RELAY
+        folder.mkdir()
+        config = folder / "relay.json"
+        config.write_text(json.dumps(self._topology.relay_config(self._control())))
+        relay = [sys.executable, "-m", "entourage.lab.relay", str(config)]
+        with (folder / "relay.log").open("wb") as log:
+            process = subprocess.Popen(
+                ["nsenter", f"--net={self.netns_path(names.RELAY)}", "setsid", "--fork", *relay],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+            )
+        with process:
+            if process.stdout is None:
+                raise AssertionError
+            readable, _, _ = select.select([process.stdout], [], [], _RELAY_READY_WITHIN)
+            answer = os.read(process.stdout.fileno(), 100) if readable else b""
+        if answer.strip() != b"ready":
+            said = (folder / "relay.log").read_text(errors="replace").strip()
+            raise LabError(f"the relay did not start: {said or 'it says nothing'}")
+
+    async def _ask_relay(self, request: dict[str, Any]) -> dict[str, Any]:
+        try:
+            reader, writer = await asyncio.open_unix_connection(self._control())
+        except OSError as error:
+            raise LabError(f"the relay of lab {self._lab} does not run: is the lab up?") from error
+        try:
+            writer.write(json.dumps(request).encode() + b"\n")
+            answer: dict[str, Any] = json.loads(await reader.readline() or b'{"error": "no answer"}')
+        finally:
+            writer.close()
+            await writer.wait_closed()
+        if "error" in answer:
+            raise LabError(f"the relay refused {request['op']}: {answer['error']}")
+        return answer
+
+    async def _sessions(self, node: str) -> Mapping[str, str]:
+        vty = Vty(self._vty(node))
+        try:
+            summary = await vty.show_json("show bgp ipv4 unicast summary json")
+        except DriverError:
+            return {}
+        finally:
+            await vty.close()
+        return {peer: str(about.get("state")) for peer, about in summary.get("peers", {}).items()}
+
+    def _host(self, host: HostId) -> Namespace:
+        if host not in self._hosts:
+            self._hosts[host] = Namespace(self.netns_path(names.host(host)))
+        return self._hosts[host]
+
+    def _control(self) -> Path:
+        return self.run_dir() / names.RELAY / "control.sock"
+
+    def _vty(self, node: str) -> Path:
+        return self.run_dir() / node / "bgpd.vty"
+
+
+def _routers(site: SiteId) -> tuple[str, str]:
+    return names.edge(site), names.pop(site)
+
+
+def _close(handles: Mapping[Any, Namespace]) -> None:
+    for namespace in handles.values():
+        namespace.close()
+
+
+def _silent(what: str, done: int, total: int) -> None:
+    """Progress that nobody watches."""

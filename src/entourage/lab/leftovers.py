@@ -1,0 +1,125 @@
+"""What of a lab is there, found by looking: namespaces by name, processes by their namespace, files by folder.
+
+No state is kept anywhere, so this works after any crash and from any half-made lab.
+"""
+
+import contextlib
+import os
+import select
+import shutil
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from entourage.drivers.netns import RUN_DIR, remove_name
+from entourage.lab import names
+from entourage.lab.errors import LabError
+
+_DIE_WITHIN = 10.0  # seconds; a killed process ends at once unless the kernel itself is stuck
+
+
+def leftovers(lab: str, *, root: Path) -> list[str]:
+    """Every namespace, process and file of the lab, one line each; empty if nothing of it is there."""
+    spaces = namespaces(lab)
+    processes = [f"process {pid}: {_command(pid)}" for pid in processes_in(spaces)]
+    folder = names.run_dir(root, lab)
+    files = [f"file {path}" for path in sorted(folder.rglob("*")) if not path.is_dir()]
+    return [*(f"namespace {path.name}" for path in spaces), *processes, *files]
+
+
+def namespaces(lab: str) -> list[Path]:
+    """The lab's namespaces that exist, sorted by name."""
+    return sorted(RUN_DIR.glob(f"{names.namespace_prefix(lab)}*"))
+
+
+def processes_in(spaces: list[Path]) -> list[int]:
+    """The ids of the processes whose network namespace is one of these, without the one that asks."""
+    return sorted(_members(_identities(spaces)))
+
+
+def remove(lab: str, *, root: Path) -> None:
+    """End every process of the lab and remove every namespace and file. LabError if a process does not die."""
+    spaces = namespaces(lab)
+    identities = _identities(spaces)
+    _kill(identities)
+    for path in spaces:
+        remove_name(path)
+    _kill(identities)  # what was on its way in by name when the first round looked
+    shutil.rmtree(names.run_dir(root, lab), ignore_errors=True)
+
+
+@contextmanager
+def exclusive(lab: str) -> Iterator[None]:
+    """Hold the lab against every other process that brings it up or down; LabError if one does now.
+
+    The lock is an abstract socket's name: it needs no file, and ends with the process however that ends.
+    """
+    holder = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        holder.bind(f"\0entourage-lab-{lab}")
+    except OSError as error:
+        holder.close()
+        raise LabError(f"lab {lab} is being brought up or down by another process; wait until it is done") from error
+    with holder:
+        yield
+
+
+def _identities(spaces: list[Path]) -> set[tuple[int, int]]:
+    found = set()
+    for path in spaces:
+        with contextlib.suppress(FileNotFoundError):
+            found.add(_identity(path))
+    return found
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_dev, status.st_ino
+
+
+def _members(identities: set[tuple[int, int]]) -> Iterator[int]:
+    for entry in os.scandir("/proc"):
+        if entry.name.isdigit() and int(entry.name) != os.getpid() and _is_in(int(entry.name), identities):
+            yield int(entry.name)
+
+
+def _is_in(pid: int, identities: set[tuple[int, int]]) -> bool:
+    try:
+        return _identity(Path(f"/proc/{pid}/ns/net")) in identities
+    except OSError:  # it has just ended
+        return False
+
+
+def _kill(identities: set[tuple[int, int]]) -> None:
+    """Kill until nobody is left: a process may have started another meanwhile."""
+    deadline = time.monotonic() + _DIE_WITHIN
+    while victims := list(_members(identities)):
+        if time.monotonic() > deadline:
+            raise LabError(f"these processes of the lab do not die: {', '.join(map(str, victims))}")
+        for pid in victims:
+            _kill_one(pid, identities)
+
+
+def _kill_one(pid: int, identities: set[tuple[int, int]]) -> None:
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        if _is_in(pid, identities):  # asked again with the handle open: the id may have been given to another
+            signal.pidfd_send_signal(handle, signal.SIGKILL)
+            select.select([handle], [], [], _DIE_WITHIN)
+    except ProcessLookupError:
+        pass
+    finally:
+        os.close(handle)
+
+
+def _command(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+    except OSError:
+        return "(ended)"

@@ -1,0 +1,157 @@
+"""A lab that is up, as the drivers and the commands see it: its record on disk, its hosts, its guests' boot files."""
+
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from entourage.drivers.qemu.process import BootFiles, HostAccess
+from entourage.lab import names
+from entourage.lab.accel import usable_accel
+from entourage.lab.edgewatch import EdgePoint
+from entourage.lab.errors import LabError
+from entourage.lab.fabric import Fabric
+from entourage.lab.guests import KERNEL_COMMAND_LINE
+from entourage.lab.image import kernel, write_initrd
+from entourage.lab.leftovers import namespaces
+from entourage.lab.setup import lab_root
+from entourage.model.ids import HostId, MemberId, SiteId
+from entourage.model.world import Infrastructure, Member, Service
+from entourage.spec import parse_infrastructure, parse_service
+
+_RECORD = "lab.json"
+_IFNAME_MAX = 15
+UPLINK_DEVICE = "pop"  # an edge's cable to its provider router
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpecTexts:
+    """The two files a lab was made from, kept as they were read: name and text of each."""
+
+    sites_file: str
+    sites: str
+    service_file: str
+    service: str
+
+    def parse(self) -> tuple[Infrastructure, Service]:
+        """The model of both; raises SpecError."""
+        infrastructure = parse_infrastructure(self.sites, file=self.sites_file)
+        return infrastructure, parse_service(self.service, file=self.service_file, infrastructure=infrastructure)
+
+
+class Place:
+    """The lab of that name. Fulfils `entourage.drivers.qemu.process.Machines`."""
+
+    def __init__(self, name: str, *, infrastructure: Infrastructure, service: Service, accel: str) -> None:
+        self.name = name
+        self.infrastructure = infrastructure
+        self.service = service
+        self.accel = accel
+        self.fabric = Fabric(name, infrastructure, service)
+        self._root = lab_root()
+
+    @property
+    def run_dir(self) -> Path:
+        """The folder of all that belongs to this lab while it is up."""
+        return self.fabric.run_dir()
+
+    def access(self, host: HostId) -> HostAccess:
+        """How to run QEMU on the host."""
+        return HostAccess(
+            id=host,
+            netns=self.fabric.netns_path(names.host(host)),
+            root=self._root,
+            run_dir=self.run_dir / names.host(host),
+            address=str(self.fabric.underlay_address(host)),
+        )
+
+    def boot(self, member: Member) -> BootFiles:
+        """The member's kernel and image."""
+        return BootFiles(kernel=kernel(), initrd=self._initrd(member.id), command_line=KERNEL_COMMAND_LINE)
+
+    def write_images(self) -> None:
+        """Write every member's image; they differ in their own files only, never by site."""
+        for member in self.service.members:
+            write_initrd(self.service, member, self._initrd(member.id))
+
+    def console(self, member: MemberId, host: HostId) -> Path:
+        """Where the console of the member's copy on the host is written."""
+        return self.run_dir / names.host(host) / f"{member}.console"
+
+    async def plug(self, member: Member, host: HostId) -> Sequence[str]:
+        """A TAP for each interface; one that is there already is made anew."""
+        taps = [tap_name(member.id, number) for number in range(len(member.interfaces))]
+        for tap, interface in zip(taps, member.interfaces, strict=True):
+            await self.fabric.remove_tap(host, ifname=tap)
+            await self.fabric.add_tap(host, member, interface, ifname=tap)
+        return taps
+
+    async def unplug(self, member: MemberId, host: HostId) -> None:
+        """Remove the member's TAPs."""
+        for number in range(len(self.service.member(member).interfaces)):
+            await self.fabric.remove_tap(host, ifname=tap_name(member, number))
+
+    def edge_points(self) -> dict[SiteId, EdgePoint]:
+        """Where to watch the users' packets."""
+        segment = names.bridge(names.vni(self.service, self.service.ingress_segment().id))
+        return {
+            site.id: EdgePoint(
+                namespace=self.fabric.netns_path(names.edge(site.id)), uplink=UPLINK_DEVICE, segment=segment
+            )
+            for site in self.infrastructure.sites
+        }
+
+    def record(self, texts: SpecTexts) -> None:
+        """Write what `open_place` needs. The last step of bringing a lab up: without it there is no lab to use."""
+        data = {
+            "lab": self.name,
+            "created": time.time(),
+            "accel": self.accel,
+            "sites_file": texts.sites_file,
+            "sites": texts.sites,
+            "service_file": texts.service_file,
+            "service": texts.service,
+        }
+        (self.run_dir / _RECORD).write_text(json.dumps(data))
+
+    def _initrd(self, member: MemberId) -> Path:
+        return self.run_dir / f"{member}.initrd"
+
+
+def new_place(name: str, texts: SpecTexts) -> Place:
+    """The place for a lab that is about to be brought up. Raises SpecError, LabError, SetupMissingError."""
+    names.check_lab_name(name)
+    infrastructure, service = texts.parse()
+    return Place(name, infrastructure=infrastructure, service=service, accel=usable_accel())
+
+
+def open_place(name: str) -> Place:
+    """The lab of that name, which is up; LabError if it is not, or was left half-way."""
+    names.check_lab_name(name)
+    file = lab_root() / "run" / name / _RECORD
+    try:
+        data: dict[str, Any] = json.loads(file.read_text())
+    except FileNotFoundError:
+        hint = f"bring it up with: entourage lab up --lab {name}"
+        if namespaces(name):
+            hint = f"it was left half-way; first: entourage lab down --lab {name}"
+        raise LabError(f"lab {name} is not up; {hint}") from None
+    texts = SpecTexts(**{key: data[key] for key in ("sites_file", "sites", "service_file", "service")})
+    infrastructure, service = texts.parse()
+    return Place(name, infrastructure=infrastructure, service=service, accel=data["accel"])
+
+
+def known_labs() -> list[str]:
+    """The names of all labs that are up, or have left something."""
+    return sorted(entry.name for entry in (lab_root() / "run").iterdir() if entry.is_dir())
+
+
+def tap_name(member: MemberId, number: int) -> str:
+    """The TAP of a member's interface: readable, and unique within Linux's 15 characters."""
+    name = f"t{number}-{member}"
+    if len(name) <= _IFNAME_MAX:
+        return name
+    return f"t{number}-{member[:6]}{hashlib.sha256(member.encode()).hexdigest()[:6]}"

@@ -1,0 +1,94 @@
+"""Trying a service in the lab: as a user does, through the whole chain; and its guests' health by their consoles."""
+
+import asyncio
+import http.client
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from entourage.drivers.netns import Namespace
+from entourage.lab.guests import ALIVE, HTTP_PORT
+from entourage.model.ids import HostId, MemberId, RegionId
+from entourage.model.world import Service
+
+_REQUEST_DEADLINE_S = 3.0
+_ATTEMPTS = 3
+_HEARTBEAT_DEADLINE_S = 6.0  # guests say that they live each second
+_LOOK_AGAIN_S = 0.1
+# What a corrupted guest writes: panics, and the virtio complaint seen with QEMU 7.2 under emulation.
+_BAD_SIGNS = (b"Kernel panic", b"BUG:", b"Oops", b"is not a head", b"entourage-failed")
+
+
+class LabVerifier:
+    """`entourage.ports.watch.Verifier` for the lab."""
+
+    def __init__(self, users: Mapping[RegionId, Path], consoles: Mapping[tuple[MemberId, HostId], Path]) -> None:
+        """`users`: the namespace of each region. `consoles`: the console of every possible copy of a member."""
+        self._users = users
+        self._consoles = consoles
+
+    async def problems(self, service: Service) -> tuple[str, ...]:
+        """One request from every region, and a heartbeat from every guest."""
+        found = await asyncio.gather(
+            *(self._request(service, region, path) for region, path in self._users.items()),
+            *(self._heartbeat(member.id) for member in service.members),
+        )
+        return tuple(problem for problem in found if problem is not None)
+
+    async def _request(self, service: Service, region: RegionId, path: Path) -> str | None:
+        namespace = Namespace(path)
+        try:
+            problem: str | None = None
+            for _ in range(_ATTEMPTS):
+                problem = await namespace.do(lambda _: _get(str(service.address)))
+                if problem is None:
+                    return None
+            return f"a request from {region} failed: {problem}"
+        finally:
+            namespace.close()
+
+    async def _heartbeat(self, member: MemberId) -> str | None:
+        """One of the member's copies must write a new heartbeat, and none of its consoles a bad sign."""
+        consoles = [path for (name, _), path in self._consoles.items() if name == member]
+        before = {path: _heartbeats(path) for path in consoles}
+        deadline = time.monotonic() + _HEARTBEAT_DEADLINE_S
+        while time.monotonic() < deadline:
+            for path in consoles:
+                if sign := _bad_sign(path):
+                    return f"{member} is not well: {sign}"
+                if _heartbeats(path) > before[path]:
+                    return None
+            await asyncio.sleep(_LOOK_AGAIN_S)
+        return f"{member} gave no sign of life within {_HEARTBEAT_DEADLINE_S:g} s"
+
+
+def _get(address: str) -> str | None:
+    """What is wrong with a request for `/`; None if it is answered well."""
+    connection = http.client.HTTPConnection(address, HTTP_PORT, timeout=_REQUEST_DEADLINE_S)
+    try:
+        connection.request("GET", "/")
+        response = connection.getresponse()
+        response.read()
+        return None if response.status == http.HTTPStatus.OK else f"status {response.status}"
+    except (OSError, http.client.HTTPException) as error:
+        return str(error) or type(error).__name__
+    finally:
+        connection.close()
+
+
+def _heartbeats(console: Path) -> int:
+    try:
+        return console.read_bytes().count(ALIVE.encode())
+    except OSError:
+        return 0
+
+
+def _bad_sign(console: Path) -> str | None:
+    try:
+        content = console.read_bytes()
+    except OSError:
+        return None
+    for sign in _BAD_SIGNS:
+        if (at := content.find(sign)) >= 0:
+            return content[at:].splitlines()[0].decode(errors="replace")
+    return None

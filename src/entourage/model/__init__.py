@@ -1,0 +1,1 @@
+"""Frozen types that every layer shares. Standard library only; nothing here acts."""

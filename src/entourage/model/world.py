@@ -1,0 +1,184 @@
+"""What exists: sites, hosts, links and the users' regions; services, their segments and members.
+
+Lengths and rates are in the base units of `units`: bytes, bit/s, milliseconds, cores.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from ipaddress import IPv4Address, IPv4Network
+from typing import Protocol, TypeVar
+
+from entourage.model.ids import HostId, MemberId, RegionId, SegmentId, ServiceId, SiteId
+
+
+class _Identified(Protocol):
+    @property
+    def id(self) -> str: ...
+
+
+_T = TypeVar("_T", bound=_Identified)
+
+
+def _find(items: Iterable[_T], wanted: str) -> _T:
+    for item in items:
+        if item.id == wanted:
+            return item
+    raise KeyError(wanted)
+
+
+class Role(Enum):
+    """What a member does for its service. Every role but `server` is part of the entourage."""
+
+    SERVER = "server"  # answers the users' requests
+    LOAD_BALANCER = "load-balancer"  # ends client sessions and opens its own to the servers
+    FIREWALL = "firewall"  # forwards what its rules and its connection table allow
+    ROUTER = "router"  # the service's first hop behind the site's edge; routes or translates addresses
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """One hypervisor machine at a site. `memory` in bytes and `cpu` in cores are what members may use."""
+
+    id: HostId
+    memory: int
+    cpu: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """A data centre: its hosts and an edge router that speaks BGP with the provider."""
+
+    id: SiteId
+    hosts: tuple[Host, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InterSiteLink:
+    """The link between two sites. `rtt` in ms there and back, `rate` in bit/s each way, `loss` 0..1 each way."""
+
+    sites: tuple[SiteId, SiteId]
+    rtt: float
+    rate: float
+    loss: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Region:
+    """Users near a site: `rtt` in ms from them to that site's edge and back."""
+
+    id: RegionId
+    near: SiteId
+    rtt: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Infrastructure:
+    """All that services run on."""
+
+    sites: tuple[Site, ...]
+    links: tuple[InterSiteLink, ...]
+    regions: tuple[Region, ...]
+
+    def site(self, site: SiteId) -> Site:
+        """The site of that id; KeyError if there is none."""
+        return _find(self.sites, site)
+
+    def host(self, host: HostId) -> Host:
+        """The host of that id ("east/h1"); KeyError if there is none."""
+        return _find([h for s in self.sites for h in s.hosts], host)
+
+    def region(self, region: RegionId) -> Region:
+        """The region of that id; KeyError if there is none."""
+        return _find(self.regions, region)
+
+    def link(self, one: SiteId, other: SiteId) -> InterSiteLink:
+        """The link that joins two sites, in whichever order; KeyError if there is none."""
+        for link in self.links:
+            if set(link.sites) == {one, other}:
+                return link
+        raise KeyError(f"no link between {one} and {other}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """A layer-2 network of a service, present at every site. `gateway` exists only where the edge is attached."""
+
+    id: SegmentId
+    subnet: IPv4Network
+    gateway: IPv4Address | None = None  # the edge's address here: same at every site, and the same MAC
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interface:
+    """A member's port on a segment. `mac` is lower case, six octets, colons."""
+
+    segment: SegmentId
+    address: IPv4Address
+    mac: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """One virtual machine of a service. `memory` in bytes, `cpu` in cores, `dirty_rate` in bytes/s expected."""
+
+    id: MemberId
+    role: Role
+    memory: int
+    cpu: float
+    interfaces: tuple[Interface, ...]
+    dirty_rate: float = 0.0
+
+    def on(self, segment: SegmentId) -> Interface:
+        """The member's interface on `segment`; KeyError if it has none."""
+        for interface in self.interfaces:
+            if interface.segment == segment:
+                return interface
+        raise KeyError(f"{self.id} has no interface on {segment}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """What users know (`address`, inside the announced `prefix`) and the group behind it.
+
+    `chain` is the order in which packets pass the members; a stage of several members shares the load.
+    """
+
+    id: ServiceId
+    prefix: IPv4Network
+    address: IPv4Address
+    segments: tuple[Segment, ...]
+    members: tuple[Member, ...]
+    chain: tuple[tuple[MemberId, ...], ...]
+    home: SiteId
+
+    def member(self, member: MemberId) -> Member:
+        """The member of that id; KeyError if there is none."""
+        return _find(self.members, member)
+
+    def segment(self, segment: SegmentId) -> Segment:
+        """The segment of that id; KeyError if there is none."""
+        return _find(self.segments, segment)
+
+    def ingress_segment(self) -> Segment:
+        """The segment on which the site's edge is attached: the one with a gateway."""
+        return next(s for s in self.segments if s.gateway is not None)
+
+    def of_role(self, role: Role) -> tuple[Member, ...]:
+        """The members of one role, in the order of the file."""
+        return tuple(m for m in self.members if m.role is role)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """What is, at one moment: the infrastructure, one service, where its members run and where packets enter.
+
+    `placement` has every member that runs; `ingress` says for each region at which site its packets for the
+    service's prefix enter now (a region without a route is absent).
+    """
+
+    taken_at: float  # seconds since the epoch
+    infrastructure: Infrastructure
+    service: Service
+    placement: Mapping[MemberId, HostId]
+    ingress: Mapping[RegionId, SiteId]

@@ -1,0 +1,122 @@
+"""Bringing a lab up with its service running, and taking it down."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+from entourage.lab.errors import LabError
+from entourage.lab.guests import FAILED, READY
+from entourage.lab.leftovers import exclusive, leftovers, remove
+from entourage.lab.names import check_lab_name
+from entourage.lab.place import Place, SpecTexts, open_place
+from entourage.lab.setup import lab_root
+from entourage.model.ids import HostId, MemberId
+from entourage.operations.observe import Observation, observe
+from entourage.planner import HostLoad
+from entourage.planner.placing import place
+from entourage.spec import read_text
+from entourage.wiring import Wired, wire
+
+_READY_WITHIN_S = 120.0
+_LOOK_AGAIN_S = 0.1
+
+Progress = Callable[[str, int, int], None]  # what is being done, steps done, steps in all
+
+
+def read_texts(sites: Path, service: Path) -> SpecTexts:
+    """The two files' texts; raises SpecError if one cannot be read."""
+    return SpecTexts(
+        sites_file=str(sites), sites=read_text(sites), service_file=str(service), service=read_text(service)
+    )
+
+
+async def bring_up(place_: Place, texts: SpecTexts, progress: Progress) -> None:
+    """Network, guests, announcement, and last the record that says that the lab is up. Else nothing is left.
+
+    Raises LabError, or whatever a driver raised.
+    """
+    await place_.fabric.up(progress)
+    try:
+        await asyncio.to_thread(place_.write_images)
+        wired = wire(place_)
+        try:
+            await _start_service(wired, progress)
+        finally:
+            await wired.close()
+        place_.record(texts)
+    except BaseException:
+        await take_down(place_.name)
+        raise
+
+
+async def take_down(name: str) -> list[str]:
+    """Remove everything of the lab, in whatever state it is; what there was, a line each."""
+    check_lab_name(name)
+    with exclusive(name):
+        found = leftovers(name, root=lab_root())
+        await asyncio.to_thread(remove, name, root=lab_root())
+        remaining = leftovers(name, root=lab_root())
+    if remaining:
+        raise LabError(f"lab {name} could not be removed whole: {'; '.join(remaining)}")
+    return found
+
+
+async def look(name: str) -> Observation:
+    """What is in the lab of that name now. LabError if it is not up."""
+    wired = wire(open_place(name), only_look=True)
+    try:
+        return await observe(wired)
+    finally:
+        await wired.close()
+
+
+async def _start_service(wired: Wired, progress: Progress) -> None:
+    place_ = wired.place
+    service = place_.service
+    hosts = place_.infrastructure.site(service.home).hosts
+    empty = {host.id: HostLoad(memory=0, cpu=0.0) for host in hosts}
+    placement = place(service.members, hosts, loads=empty)
+    total = len(service.members)
+    progress("booting guests", 0, total)
+    await asyncio.gather(*(wired.hypervisor.create(m, placement[m.id]) for m in service.members))
+    ready = 0
+
+    async def wait(member: MemberId, host: HostId) -> None:
+        nonlocal ready
+        await _wait_ready(place_, member, host)
+        ready += 1
+        progress(f"{member} serves on {host}", ready, total)
+
+    async with asyncio.TaskGroup() as group:
+        for member, host in placement.items():
+            group.create_task(wait(member, host))
+    await wired.ingress.activate(service, service.home)
+    problems = await wired.drivers.verifier.problems(service)
+    if problems:
+        raise LabError(f"the service does not work: {'; '.join(problems)}")
+
+
+async def _wait_ready(place_: Place, member: MemberId, host: HostId) -> None:
+    console = place_.console(member, host)
+    content = b""
+    try:
+        async with asyncio.timeout(_READY_WITHIN_S):
+            while READY.encode() not in content:
+                if FAILED.encode() in content:
+                    raise LabError(f"{member} on {host} did not start its role: {_tail(content)}")
+                await asyncio.sleep(_LOOK_AGAIN_S)
+                content = await asyncio.to_thread(_read_if_there, console)
+    except TimeoutError as error:
+        raise LabError(f"{member} on {host} does not serve after {_READY_WITHIN_S:g} s: {_tail(content)}") from error
+
+
+def _read_if_there(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
+
+
+def _tail(content: bytes) -> str:
+    lines = content.decode(errors="replace").strip().splitlines()
+    return " / ".join(lines[-3:]) if lines else "its console is empty"

@@ -1,0 +1,256 @@
+"""Planning a move, running it, and its report."""
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from entourage.engine.document import SCHEMA, mark_offsets, switch_figures
+from entourage.engine.mover import GroupMover, Mark
+from entourage.engine.uncoordinated import UncoordinatedMover, times
+from entourage.lab.errors import LabError
+from entourage.lab.journal import FileJournal
+from entourage.model.ids import MemberId, SiteId, site_of
+from entourage.operations.observe import Observation, observe
+from entourage.paths import to_json, trace
+from entourage.planner import MoveRequest, Plan, Refusal, Strategy, plan
+from entourage.planner.steps import StepKind
+from entourage.ports.hypervisor import ProgressCallback
+from entourage.switch import Group, Policy
+from entourage.switch import types as sw
+from entourage.wiring import Wired
+
+_ENOUGH_S = 0.02  # what the link carries in this time is little enough to stop for
+
+
+class RefusedError(Exception):
+    """The planner says no; `refusal` says why, with numbers."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__("; ".join(reason for verdict in refusal.verdicts for reason in verdict.reasons))
+        self.refusal = refusal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """Whom to tell how a move is going."""
+
+    progress: ProgressCallback
+    phase: Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Switched:
+    """What both kinds of movers leave behind for the report."""
+
+    outcome: str
+    reason: str | None
+    problems: tuple[str, ...]
+    stopped: Mapping[MemberId, float]
+    resumed: Mapping[MemberId, float]
+    copied: Mapping[MemberId, int]
+    marks: list[Mark]
+
+
+def make_plan(wired: Wired, seen: Observation, request: MoveRequest) -> Plan | Refusal:
+    """What a move would do and cost, from what is now."""
+    capabilities = {member.id: wired.hypervisor.capabilities() for member in wired.place.service.members}
+    return plan(seen.snapshot, request, loads=seen.load(), capabilities=capabilities, stretched=seen.stretched)
+
+
+async def run_move(wired: Wired, request: MoveRequest, *, journals: Path, shown: Shown) -> dict[str, Any]:
+    """Plan the move, run it, and return its report; what users saw is added by whoever has users.
+
+    Raises RefusedError before anything is changed, LabError if the service is not at rest.
+    """
+    before = await observe(wired)
+    oddities = before.oddities()
+    if oddities:
+        raise LabError(f"the service is not at rest, so it is not moved: {'; '.join(oddities)}")
+    planned = make_plan(wired, before, request)
+    if isinstance(planned, Refusal):
+        raise RefusedError(planned)
+    started = time.time()
+    move = f"{wired.place.service.id}-{datetime.fromtimestamp(started, tz=UTC):%Y%m%d-%H%M%S}"
+    journal = FileJournal(journals / f"{move}.journal")
+    group = group_of(planned, before)
+    await journal.write("planned", {"move": move, "plan": planned.to_json()})
+    switched = await _switch(wired, planned.strategy, group, journal, shown)
+    ended = time.time()
+    await journal.write("ended", {"outcome": switched.outcome})
+    after = await observe(wired)
+    document = {
+        "schema": SCHEMA,
+        "move": move,
+        "service": wired.place.service.id,
+        "source": group.source_site,
+        "target": group.target_site,
+        "strategy": planned.strategy.value,
+        "outcome": switched.outcome,
+        "reason": switched.reason,
+        "problems": list(switched.problems),
+        "started_at": started,
+        "total_s": round(ended - started, 3),
+        **_figures(wired, group, switched),
+        "ingress": await _ingress(wired, group, switched),
+        "sessions": None,
+        "requests": None,
+        "path": {"before": paths_json(before, group.target_site), "after": paths_json(after, group.target_site)},
+        "predicted": planned.predicted(),
+        "link": link_json(wired, group),
+        "left_over": left_over(after, planned, switched.outcome),
+    }
+    await wired.watch.stop()
+    return document
+
+
+def group_of(planned: Plan, seen: Observation) -> Group:
+    """The plan as the switch wants it."""
+    infrastructure = seen.snapshot.infrastructure
+    source = planned.sources[0]
+    steps = planned.steps
+    return Group(
+        order=planned.order,
+        sources={member: seen.snapshot.placement[member] for member in planned.order},
+        targets={member: planned.placement[member] for member in planned.order},
+        source_site=source,
+        target_site=planned.target,
+        moves_ingress=planned.moves_ingress,
+        stretch=tuple(s.segment for s in steps if s.kind is StepKind.STRETCH and s.segment is not None),
+        unstretch=tuple(s.segment for s in steps if s.kind is StepKind.UNSTRETCH and s.segment is not None),
+        policy=Policy(enough_bytes=int(infrastructure.link(source, planned.target).rate / 8 * _ENOUGH_S)),
+    )
+
+
+def paths_json(seen: Observation, target: SiteId) -> dict[str, Any]:
+    """Every region's path now; first the one of the users near `target`, for whom a move is made."""
+    regions = seen.snapshot.infrastructure.regions
+    paths = {r.id: to_json(trace(seen.snapshot, r.id, stretched=seen.stretched)) for r in regions}
+    first = next((r.id for r in regions if r.near == target), regions[0].id)
+    return {
+        "hops": paths[first]["hops"],
+        "inter_site_crossings": paths[first]["inter_site_crossings"],
+        "region": first,
+        "regions": paths,
+    }
+
+
+def left_over(after: Observation, planned: Plan, outcome: str) -> list[str]:
+    """What a move should not have left behind, a line each."""
+    found = after.oddities()
+    wanted = {step.segment for step in planned.steps if step.kind is StepKind.STRETCH}
+    gone = {step.segment for step in planned.steps if step.kind is StepKind.UNSTRETCH}
+    for segment in after.stretched:
+        if segment in gone or (outcome == "rolled-back" and segment in wanted):
+            found.append(f"segment {segment} is stretched")
+    return found
+
+
+def link_json(wired: Wired, group: Group) -> dict[str, float]:
+    """The link that the move goes over."""
+    link = wired.place.infrastructure.link(group.source_site, group.target_site)
+    return {"rtt_ms": link.rtt, "rate_bps": link.rate, "loss": link.loss}
+
+
+def add_users(document: dict[str, Any], *, sessions: Mapping[str, Any], requests: Mapping[str, Any]) -> None:
+    """Put what live users saw into a move's report."""
+    document["sessions"] = dict(sessions)
+    document["requests"] = dict(requests)
+
+
+def write_report(document: Mapping[str, Any], folder: Path) -> Path:
+    """Keep a move's report as `<folder>/<move>.json`, whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{document['move']}.json"
+    aside = path.with_suffix(".json.part")
+    aside.write_text(json.dumps(document, indent=1))
+    aside.rename(path)
+    return path
+
+
+async def _switch(wired: Wired, strategy: Strategy, group: Group, journal: FileJournal, shown: Shown) -> _Switched:
+    service = wired.place.service
+    if strategy is Strategy.GROUP:
+        mover = GroupMover(
+            service,
+            wired.drivers,
+            journal,
+            progress=shown.progress,
+            shown=lambda state: shown.phase(type(state).__name__.lower()),
+        )
+        done = await mover.run(group)
+        if isinstance(done.state, sw.Done):
+            at = done.state.times
+            return _Switched(
+                outcome="committed",
+                reason=None,
+                problems=done.state.problems,
+                stopped=at.stopped,
+                resumed=at.resumed,
+                copied=at.copied,
+                marks=done.marks,
+            )
+        return _Switched(
+            outcome="rolled-back",
+            reason=done.state.reason,
+            problems=done.state.problems,
+            stopped={},
+            resumed={},
+            copied={},
+            marks=done.marks,
+        )
+    shown.phase("migrating")
+    own = await UncoordinatedMover(service, wired.drivers, journal, progress=shown.progress).run(
+        group, at_once=strategy is Strategy.PARALLEL
+    )
+    paused, resumed = times(own)
+    return _Switched(
+        outcome="rolled-back" if own.failures else "committed",
+        reason="; ".join(own.failures) or None,
+        problems=own.problems,
+        stopped=paused,
+        resumed=resumed,
+        copied={member: migrated.bytes for member, migrated in own.migrated.items()},
+        marks=own.marks,
+    )
+
+
+def _figures(wired: Wired, group: Group, switched: _Switched) -> dict[str, Any]:
+    figures = switch_figures(
+        wired.place.service,
+        stopped=switched.stopped,
+        resumed=switched.resumed,
+        copied=switched.copied,
+        sources=group.sources,
+        targets=group.targets,
+    )
+    zero = min(switched.stopped.values(), default=None)
+    figures["marks"] = mark_offsets(switched.marks, zero=zero) if zero is not None else []
+    return figures
+
+
+async def _ingress(wired: Wired, group: Group, switched: _Switched) -> dict[str, Any] | None:
+    """First packet at the target's edge and last at the source's, in ms after the first pause and the last resume."""
+    if not (group.moves_ingress and switched.stopped and switched.resumed):
+        return None
+    first = (await wired.watch.seen(group.target_site)).first
+    last = (await wired.watch.arrived(group.source_site)).last
+    zero, running = min(switched.stopped.values()), max(switched.resumed.values())
+    return {
+        "first_packet_target_ms": _ms(zero, first),
+        "first_packet_after_last_resume_ms": _ms(running, first),
+        "last_packet_source_ms": _ms(zero, last),
+    }
+
+
+def _ms(start: float, end: float | None) -> float | None:
+    return None if end is None else round((end - start) * 1000, 3)
+
+
+def site_of_all(seen: Observation) -> SiteId | None:
+    """The one site at which every member runs; None if there is no such site."""
+    sites = {site_of(host) for host in seen.snapshot.placement.values()}
+    return sites.pop() if len(sites) == 1 else None

@@ -1,0 +1,94 @@
+"""What is, asked of everything that knows: a frozen observation that plans and pictures are made from."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from entourage.model.ids import HostId, MemberId, SegmentId, SiteId
+from entourage.model.world import Snapshot
+from entourage.planner import HostLoad
+from entourage.ports.hypervisor import RunState
+from entourage.ports.ingress import Announcement, IngressState
+from entourage.wiring import Wired
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """The snapshot that pure layers read, and what else was seen: every copy, every edge, every stretched segment."""
+
+    snapshot: Snapshot
+    copies: Mapping[tuple[MemberId, HostId], RunState]
+    edges: Mapping[SiteId, IngressState]
+    stretched: Mapping[SegmentId, frozenset[SiteId]]
+
+    def load(self) -> dict[HostId, HostLoad]:
+        """What the copies that are there use of each host."""
+        infrastructure, service = self.snapshot.infrastructure, self.snapshot.service
+        used = {host.id: HostLoad(memory=0, cpu=0.0) for site in infrastructure.sites for host in site.hosts}
+        for member, host in self.copies:
+            needs = service.member(member)
+            before = used[host]
+            used[host] = HostLoad(memory=before.memory + needs.memory, cpu=before.cpu + needs.cpu)
+        return used
+
+    def oddities(self) -> list[str]:
+        """What should not be there in a service at rest, one line each."""
+        found = []
+        where: dict[MemberId, list[HostId]] = {}
+        for (member, host), state in sorted(self.copies.items()):
+            where.setdefault(member, []).append(host)
+            if state is not RunState.RUNNING:
+                found.append(f"{member} on {host} is {state.value}")
+        found += [f"{m} has copies on {', '.join(hosts)}" for m, hosts in sorted(where.items()) if len(hosts) > 1]
+        found += [f"{m.id} runs nowhere" for m in self.snapshot.service.members if m.id not in where]
+        announced = [site for site, edge in self.edges.items() if edge.announcement is not Announcement.ABSENT]
+        if len(announced) != 1:
+            found.append(f"{self.snapshot.service.prefix} is announced at {', '.join(announced) or 'no site'}")
+        found += [f"the edge of {s} tunnels to {e.tunnel_to}" for s, e in self.edges.items() if e.tunnel_to]
+        return found
+
+    def to_json(self) -> dict[str, Any]:
+        """The observation for `status --json`."""
+        return {
+            "service": self.snapshot.service.id,
+            "placement": dict(sorted(self.snapshot.placement.items())),
+            "copies": [
+                {"member": member, "host": host, "state": state.value}
+                for (member, host), state in sorted(self.copies.items())
+            ],
+            "ingress": dict(sorted(self.snapshot.ingress.items())),
+            "edges": {
+                site: {"announcement": edge.announcement.value, "tunnel_to": edge.tunnel_to}
+                for site, edge in sorted(self.edges.items())
+            },
+            "stretched": {segment: sorted(sites) for segment, sites in sorted(self.stretched.items())},
+            "oddities": self.oddities(),
+        }
+
+
+async def observe(wired: Wired) -> Observation:
+    """Ask every host for every member, every edge, every provider router and every segment."""
+    place = wired.place
+    pairs = [
+        (member.id, host.id)
+        for member in place.service.members
+        for site in place.infrastructure.sites
+        for host in site.hosts
+    ]
+    states, edges, ingress, stretched = await asyncio.gather(
+        asyncio.gather(*(wired.hypervisor.look(member, host) for member, host in pairs)),
+        wired.ingress.observe(place.service),
+        wired.ingress.best_site(place.service),
+        wired.segments.observe(place.service),
+    )
+    copies = {pair: state for pair, state in zip(pairs, states, strict=True) if state is not RunState.ABSENT}
+    snapshot = Snapshot(
+        taken_at=time.time(),
+        infrastructure=place.infrastructure,
+        service=place.service,
+        placement={member: host for (member, host), state in copies.items() if state is RunState.RUNNING},
+        ingress=ingress,
+    )
+    return Observation(snapshot=snapshot, copies=copies, edges=edges, stretched=stretched)

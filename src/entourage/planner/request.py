@@ -1,0 +1,35 @@
+"""What a planner is asked, and what it is told of the hosts."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from entourage.model.ids import MemberId, ServiceId, SiteId
+
+
+class Strategy(Enum):
+    """How the members of a move are coordinated."""
+
+    GROUP = "group"  # copy and hold one after another, then switch all at once, with one commit point
+    SERIAL = "serial"  # the hypervisor's own migration, one member after another
+    PARALLEL = "parallel"  # the hypervisor's own migration, all members at once, uncoordinated
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MoveRequest:
+    """Move `members` of `service` (None: all of them) to the site `target`.
+
+    `strategy` None leaves the choice to the planner; one that is asked for is taken or refused, never replaced.
+    """
+
+    service: ServiceId
+    target: SiteId
+    members: frozenset[MemberId] | None = None
+    strategy: Strategy | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostLoad:
+    """What is in use on a host now, by whatever runs there: `memory` in bytes, `cpu` in cores."""
+
+    memory: int
+    cpu: float

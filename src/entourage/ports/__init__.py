@@ -1,0 +1,1 @@
+"""The Protocols that drivers fulfil, and the conformance kit that checks them."""

@@ -1,0 +1,7 @@
+"""`python -m entourage.probe CONFIG.json`."""
+
+import sys
+
+from entourage.probe.process import run
+
+sys.exit(run(sys.argv[1:]))

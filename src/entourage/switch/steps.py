@@ -1,0 +1,273 @@
+"""What follows from what: one function per state, and everything unlisted is an error."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from entourage.model.ids import MemberId
+from entourage.switch.machine import check
+from entourage.switch.types import (
+    AbortRequested,
+    Cleaned,
+    Cleaning,
+    CleanUp,
+    Command,
+    Committing,
+    Converging,
+    Copy,
+    Copying,
+    Done,
+    Drain,
+    Drained,
+    Draining,
+    Event,
+    Failed,
+    FlipIngress,
+    Group,
+    Held,
+    IngressFlipped,
+    PathReady,
+    Prepared,
+    Preparing,
+    ProtocolError,
+    RecordCommit,
+    Recorded,
+    RedirectIngress,
+    Refresh,
+    Resume,
+    Resumed,
+    Resuming,
+    RolledBack,
+    State,
+    Stop,
+    Stopped,
+    Stopping,
+    SwitchTimes,
+    Undo,
+    Undoing,
+    Undone,
+    Verified,
+    Verify,
+    Verifying,
+)
+
+Step = tuple[State, tuple[Command, ...]]
+
+
+def advance(state: State, event: Event) -> Step:
+    """The state after `event`, and what is to be done now. ProtocolError for a pair that is not listed."""
+    step = _STEPS.get(type(state))
+    if step is None:
+        raise ProtocolError(f"{type(state).__name__} is an end: nothing follows it, not even {event}")
+    after = step(state, event)
+    check(after[0])
+    return after
+
+
+def _unlisted(state: State, event: Event) -> ProtocolError:
+    return ProtocolError(f"{event} cannot happen in {type(state).__name__}")
+
+
+def _back(group: Group, stopped: frozenset[MemberId], event: Failed | AbortRequested) -> Step:
+    reason = event.reason if isinstance(event, AbortRequested) else f"{event.what}: {event.reason}"
+    return Undoing(group=group, reason=reason), (Undo(stopped),)
+
+
+def _preparing(state: Preparing, event: Event) -> Step:
+    match event:
+        case Prepared(member):
+            state = replace(state, prepared=state.prepared | {member})
+        case PathReady():
+            state = replace(state, path_ready=True)
+        case Failed() | AbortRequested():
+            return _back(state.group, frozenset(), event)
+        case _:
+            raise _unlisted(state, event)
+    if state.path_ready and state.prepared == state.group.members():
+        return Copying(group=state.group, held={}), (Copy(state.group.order[0]),)
+    return state, ()
+
+
+def _copying(state: Copying, event: Event) -> Step:
+    match event:
+        case Held(member, _, stopped_at) if stopped_at is not None:
+            return (
+                _stop_all(state.group, {member: stopped_at})
+                if _is_last(state, member)
+                else _back(state.group, frozenset({member}), Failed(f"copy {member}", "it stopped by itself too early"))
+            )
+        case Held(member, left):
+            held = {**state.held, member: left}
+            waiting = [m for m in state.group.order if m not in held]
+            if waiting:
+                return replace(state, held=held), (Copy(waiting[0]),)
+            return _next_round(Converging(group=state.group, round=0, refreshing=frozenset(), left=held))
+        case Failed() | AbortRequested():
+            return _back(state.group, frozenset(), event)
+        case _:
+            raise _unlisted(state, event)
+
+
+def _is_last(state: Copying, member: MemberId) -> bool:
+    return state.group.members() - set(state.held) == {member}
+
+
+def _next_round(state: Converging) -> Step:
+    """All are held: refresh all together once more, or switch."""
+    policy = state.group.policy
+    small_enough = sum(state.left.values()) <= policy.enough_bytes
+    if small_enough or state.round >= policy.max_rounds:
+        return _stop_all(state.group, {})
+    # The one with the most left begins: a member that has sent all it had would stop by itself before the others.
+    waiting = sorted(state.group.order, key=lambda m: -state.left[m])
+    members = state.group.members()
+    return replace(state, round=state.round + 1, refreshing=members), tuple(Refresh(m) for m in waiting)
+
+
+def _converging(state: Converging, event: Event) -> Step:
+    match event:
+        case Held(member, _, stopped_at) if stopped_at is not None:
+            return _stop_all(state.group, {member: stopped_at})
+        case Held(member, left):
+            refreshing = state.refreshing - {member}
+            after = replace(state, refreshing=refreshing, left={**state.left, member: left})
+            return (after, ()) if refreshing else _next_round(after)
+        case Failed() | AbortRequested():
+            return _back(state.group, frozenset(), event)
+        case _:
+            raise _unlisted(state, event)
+
+
+def _stop_all(group: Group, stopped: Mapping[MemberId, float]) -> Step:
+    if set(stopped) == group.members():
+        return _drain_all(Stopping(group=group, stopped=stopped))
+    commands = tuple(Stop(m) for m in group.order if m not in stopped)
+    return Stopping(group=group, stopped=stopped), commands
+
+
+def _stopping(state: Stopping, event: Event) -> Step:
+    match event:
+        case Stopped(member, at):
+            state = replace(state, stopped={**state.stopped, member: at})
+            return _drain_all(state) if set(state.stopped) == state.group.members() else (state, ())
+        case Held():
+            return state, ()  # the pass that was under way when all were told to stop: nothing new
+        case Failed() | AbortRequested():
+            # A stop that failed or did not come back may still have happened: all count as stopped.
+            return _back(state.group, state.group.members(), event)
+        case _:
+            raise _unlisted(state, event)
+
+
+def _drain_all(state: Stopping) -> Step:
+    drains: tuple[Command, ...] = tuple(Drain(m) for m in state.group.order)
+    if state.group.moves_ingress:
+        drains = (*drains, RedirectIngress())
+    after = Draining(group=state.group, stopped=state.stopped, drained={})
+    return after, drains
+
+
+def _draining(state: Draining, event: Event) -> Step:
+    match event:
+        case Drained(member, copied):
+            drained = {**state.drained, member: copied}
+            if set(drained) == state.group.members():
+                return Committing(group=state.group, stopped=state.stopped, drained=drained), (RecordCommit(),)
+            return replace(state, drained=drained), ()
+        case Held():
+            return state, ()  # the pass that was under way when all were told to stop: nothing new
+        case Failed() | AbortRequested():
+            return _back(state.group, state.group.members(), event)
+        case _:
+            raise _unlisted(state, event)
+
+
+def _committing(state: Committing, event: Event) -> Step:
+    match event:
+        case Recorded():
+            group = state.group
+            resumes: tuple[Command, ...] = tuple(Resume(m, group.targets[m]) for m in group.order)
+            if group.moves_ingress:
+                resumes = (*resumes, FlipIngress())
+            after = Resuming(
+                group=group,
+                stopped=state.stopped,
+                drained=state.drained,
+                resumed={},
+                flipped=not group.moves_ingress,
+            )
+            return after, resumes
+        case Held() | AbortRequested():
+            return state, ()  # a late report; and too late to say no: the record may be written already
+        case Failed():
+            # Whether the record is on storage is for whoever reads the journal to find out; see the engine.
+            return _back(state.group, state.group.members(), event)
+        case _:
+            raise _unlisted(state, event)
+
+
+def _resuming(state: Resuming, event: Event) -> Step:
+    match event:
+        case Resumed(member, at):
+            state = replace(state, resumed={**state.resumed, member: at})
+        case IngressFlipped():
+            state = replace(state, flipped=True)
+        case Held() | AbortRequested():
+            return state, ()
+        case Failed():
+            raise ProtocolError(f"after the commit there is only forward; the engine tries again, yet: {event}")
+        case _:
+            raise _unlisted(state, event)
+    if state.flipped and set(state.resumed) == state.group.members():
+        times = SwitchTimes(stopped=state.stopped, resumed=state.resumed, copied=state.drained)
+        return Verifying(group=state.group, times=times), (Verify(),)
+    return state, ()
+
+
+def _verifying(state: Verifying, event: Event) -> Step:
+    match event:
+        case Verified(problems):
+            return Cleaning(group=state.group, times=state.times, problems=problems), (CleanUp(),)
+        case Failed(what, reason):
+            return Cleaning(group=state.group, times=state.times, problems=(f"{what}: {reason}",)), (CleanUp(),)
+        case AbortRequested():
+            return state, ()
+        case _:
+            raise _unlisted(state, event)
+
+
+def _cleaning(state: Cleaning, event: Event) -> Step:
+    match event:
+        case Cleaned():
+            return Done(group=state.group, times=state.times, problems=state.problems), ()
+        case Failed(what, reason):
+            problems = (*state.problems, f"{what}: {reason}")
+            return Done(group=state.group, times=state.times, problems=problems), ()
+        case AbortRequested():
+            return state, ()
+        case _:
+            raise _unlisted(state, event)
+
+
+def _undoing(state: Undoing, event: Event) -> Step:
+    match event:
+        case Undone():
+            return RolledBack(group=state.group, reason=state.reason), ()
+        case Failed(what, reason) if what == "undo":
+            return RolledBack(group=state.group, reason=state.reason, problems=(reason,)), ()
+        case _:
+            return state, ()  # answers of commands that were under way; what they did is undone all the same
+
+
+_STEPS: Mapping[type[Any], Callable[[Any, Event], Step]] = {
+    Preparing: _preparing,
+    Copying: _copying,
+    Converging: _converging,
+    Stopping: _stopping,
+    Draining: _draining,
+    Committing: _committing,
+    Resuming: _resuming,
+    Verifying: _verifying,
+    Cleaning: _cleaning,
+    Undoing: _undoing,
+}
