@@ -105,7 +105,6 @@ class FrrIngress:
             return
         await self._configure(site, f"no network {service.prefix}")
 
-
         async def gone() -> bool:
             return site not in (await self._tables(service.prefix)).announced
 
@@ -194,9 +193,11 @@ class _Tables:
 
     def settled(self) -> bool:
         """True if each router sends packets to a site with the lowest MED, to its own if that is among them."""
-        lowest = min(self.announced.values(), default=None)
+        if not self.announced:
+            return not self.best
+        lowest = min(self.announced.values())
         preferred = {site for site, med in self.announced.items() if med == lowest}
-        return all(self.best.get(s) in (({s} if s in preferred else preferred) or {None}) for s in self.sites)
+        return all(self.best.get(s) in ({s} if s in preferred else preferred) for s in self.sites)
 
 
 def first_hop(service: Service) -> IPv4Address:
@@ -218,7 +219,9 @@ def _next_hop(path: dict[str, Any]) -> IPv4Address | None:
 async def _until(condition: Callable[[], Awaitable[bool]], complaint: str) -> None:
     try:
         async with asyncio.timeout(_HEARD_WITHIN):
-            while not await condition():
+            while True:
+                if await condition():
+                    return
                 await asyncio.sleep(_LOOK_AGAIN)
     except TimeoutError:
         raise OutcomeUnknownError(complaint) from None

@@ -131,7 +131,9 @@ class Kernel:
             ioctl(handle, _TUNSETIFF, struct.pack("16sH22x", device.encode(), _TAP_FLAGS))
             ioctl(handle, _TUNSETPERSIST, 1)
         except OSError as error:
-            raise NetworkError(f"cannot create the TAP {device}: {error.strerror}", code=error.errno) from error
+            raise NetworkError(
+                f"cannot create the TAP {device}: {error.strerror}", code=error.errno or errno.EIO
+            ) from error
         finally:
             os.close(handle)
         self._route.link("set", index=self.index(device), txqlen=1000, ifalias=alias, state="up")

@@ -56,7 +56,9 @@ class VxlanSegments:
         """Join the segment of all `sites`. Sites joined before and not named stay joined."""
         device = self._device(service, segment)
         if unknown := sites - {end.site for end in self._endpoints}:
-            raise PermanentError(f"{segment} cannot be stretched to {', '.join(sorted(unknown))}: there is no such site")
+            raise PermanentError(
+                f"{segment} cannot be stretched to {', '.join(sorted(unknown))}: there is no such site"
+            )
         await asyncio.gather(*(self._add(end, device, sites) for end in self._endpoints if end.site in sites))
 
     async def unstretch(self, service: Service, segment: SegmentId) -> None:

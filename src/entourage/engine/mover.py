@@ -9,7 +9,7 @@ from typing import Any
 from entourage.engine.deadlines import DEADLINE_S, RETRY_DELAY_S
 from entourage.model.ids import MemberId
 from entourage.model.world import Service
-from entourage.ports.errors import DriverError, TemporaryError
+from entourage.ports.errors import TemporaryError
 from entourage.ports.hypervisor import Hypervisor, ProgressCallback
 from entourage.ports.ingress import Ingress
 from entourage.ports.journal import Journal
@@ -109,7 +109,7 @@ class GroupMover:
             try:
                 async with asyncio.timeout(DEADLINE_S[type(command)]):
                     event = await self._do(command, group)
-            except (DriverError, ConnectionError, TimeoutError) as error:
+            except Exception as error:  # noqa: BLE001 - whatever a driver's fault is, the move has to come to an end
                 reason = str(error) or f"no answer within {DEADLINE_S[type(command)]:g} s"
                 if forward_only:
                     self._mark(f"{command} failed, trying again: {reason}")
@@ -138,8 +138,8 @@ class GroupMover:
                     member(name), source=group.sources[name], target=group.targets[name], progress=self._progress
                 )
                 return sw.Held(name, held.left, held.stopped_at)
-            case sw.Refresh(name):
-                held = await hypervisor.refresh(member(name), source=group.sources[name])
+            case sw.Refresh(name, pace):
+                held = await hypervisor.refresh(member(name), source=group.sources[name], pace=pace)
                 return sw.Held(name, held.left, held.stopped_at)
             case sw.Stop(name):
                 return sw.Stopped(name, await hypervisor.stop(member(name), source=group.sources[name]))

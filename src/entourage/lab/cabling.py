@@ -5,12 +5,13 @@ Each function brings up one part in new namespaces; they are called in the order
 
 import asyncio
 from collections.abc import Mapping
+from functools import partial
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 from entourage.drivers.frr import first_hop
 from entourage.drivers.netns import Kernel, Namespace
 from entourage.lab import names
-from entourage.lab.topology import SEGMENT_MTU, UNDERLAY_MTU, LinkEnd, Topology, gateway_mac, late_mac
+from entourage.lab.topology import PLAIN_MTU, UNDERLAY_MTU, LinkEnd, Topology, gateway_mac, late_mac
 from entourage.model.ids import SiteId
 from entourage.model.world import Host, Segment, Site
 
@@ -65,7 +66,7 @@ async def _join_site(nodes: Namespaces, topology: Topology, site: Site) -> None:
             there = nodes[names.host(host.id)].path
             kernel.add_veth(f"lan-{number}", peer="lan", peer_namespace=there, mtu=UNDERLAY_MTU)
             kernel.attach(f"lan-{number}", bridge="lan")
-        kernel.add_veth("pop", peer="edge", peer_namespace=nodes[names.pop(site.id)].path, mtu=UNDERLAY_MTU)
+        kernel.add_veth("pop", peer="edge", peer_namespace=nodes[names.pop(site.id)].path, mtu=PLAIN_MTU)
         kernel.address("pop", edge_address)
 
     def at_pop(kernel: Kernel) -> None:
@@ -104,8 +105,8 @@ async def _join_segment(
     device, bridge = names.vxlan(number), names.bridge(number)
 
     def work(kernel: Kernel) -> None:
-        kernel.add_bridge(bridge, mtu=SEGMENT_MTU)
-        kernel.add_vxlan(device, vni=number, local=local, learning=True, mtu=SEGMENT_MTU)
+        kernel.add_bridge(bridge, mtu=PLAIN_MTU)
+        kernel.add_vxlan(device, vni=number, local=local, learning=True, mtu=PLAIN_MTU)
         kernel.attach(device, bridge=bridge)
         for peer in peers:
             kernel.flood(device, peer=peer)
@@ -122,8 +123,7 @@ async def _deliver(edge: Namespace, topology: Topology) -> None:
     segment = service.ingress_segment()
     bridge = names.bridge(names.vni(service, segment.id))
     gateway = segment.gateway
-    if gateway is None:  # an ingress segment has one by definition
-        raise AssertionError
+    assert gateway is not None  # what makes a segment the ingress segment
 
     def work(kernel: Kernel) -> None:
         kernel.up(bridge, mac=gateway_mac(gateway))
@@ -139,13 +139,13 @@ async def join_distant(nodes: Namespaces, topology: Topology) -> None:
     """Addresses and routes over the relay's links, which the relay has made; and the tunnel for late packets."""
     for link in topology.relay_links():
         for end in (link.a, link.b):
-            await nodes[end.node].do(lambda kernel, end=end: _link_end(kernel, end))  # type: ignore[misc]
+            await nodes[end.node].do(partial(_link_end, end=end))
     for region in topology.infrastructure.regions:
         gateway = topology.region_network(region.id)[1]
-        await nodes[names.users(region.id)].do(lambda kernel, gateway=gateway: kernel.route(_ANYWHERE, gateway=gateway))  # type: ignore[misc]
+        await nodes[names.users(region.id)].do(partial(Kernel.route, prefix=_ANYWHERE, gateway=gateway))
     for site in topology.infrastructure.sites:
         await _routes_between(nodes, topology, site.id)
-        await nodes[names.edge(site.id)].do(lambda kernel, site=site: _late(kernel, topology, site.id))  # type: ignore[misc]
+        await nodes[names.edge(site.id)].do(partial(_late, topology=topology, site=site.id))
 
 
 def _link_end(kernel: Kernel, end: LinkEnd) -> None:
@@ -174,7 +174,7 @@ def _late(kernel: Kernel, topology: Topology, site: SiteId) -> None:
     """The tunnel network between the edges: every peer's endpoint and MAC are fixed, nothing is flooded or asked."""
     device = names.LATE_DEVICE
     local = topology.edge_address(site)
-    kernel.add_vxlan(device, vni=names.LATE_VNI, local=local, learning=False, mtu=SEGMENT_MTU)
+    kernel.add_vxlan(device, vni=names.LATE_VNI, local=local, learning=False, mtu=PLAIN_MTU)
     kernel.up(device, mac=late_mac(topology.site_number(site)))
     kernel.address(device, topology.late_address(site))
     for other in topology.other_sites(site):

@@ -22,6 +22,7 @@ _SO_ATTACH_FILTER = 26
 _SO_TIMESTAMPNS = 35
 _PACKET_OUTGOING = 4
 _LOOK_AGAIN_S = 0.05
+_CLOSED_NOTICED_S = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +122,7 @@ class EdgeWatch:
 def _packet_socket(address: IPv4Address) -> socket.socket:
     """A packet socket for IPv4 packets to `address`, on all devices of the calling thread's namespace."""
     # Outgoing packets are shown to sockets for all protocols only; the filter keeps all but ours in the kernel.
-    tap = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)
+    tap = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(_ETH_P_ALL))
     wanted = int(address)
     program = [
         (0x28, 0, 0, 0xFFFFF000),  # load the protocol (SKF_AD_PROTOCOL)
@@ -135,8 +136,11 @@ def _packet_socket(address: IPv4Address) -> socket.socket:
     buffer = create_string_buffer(code, len(code))
     tap.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HL", len(program), addressof(buffer)))
     tap.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
-    tap.settimeout(0.5)  # so that a closed socket is noticed
-    tap.bind(("", _ETH_P_ALL))
+    tap.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            tap.recv(1)  # what came before the filter was there
+    tap.settimeout(_CLOSED_NOTICED_S)
     return tap
 
 

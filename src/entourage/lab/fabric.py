@@ -1,8 +1,8 @@
 """The lab's network as a whole: brought up, looked at, taken down, and described for the drivers.
 
-    fabric = Fabric("demo", infrastructure, service)
-    await fabric.up()
-    ingress = FrrIngress(fabric.edge_routers(), near=fabric.regions_near())
+fabric = Fabric("demo", infrastructure, service)
+await fabric.up()
+ingress = FrrIngress(fabric.edge_routers(), near=fabric.regions_near())
 """
 
 import asyncio
@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
@@ -61,9 +62,7 @@ class LabStatus:
 class Fabric:
     """The network of the lab of that name. Any process may make one for a lab that is up: nothing is remembered."""
 
-    def __init__(
-        self, lab: str, infrastructure: Infrastructure, service: Service, *, root: Path | None = None
-    ) -> None:
+    def __init__(self, lab: str, infrastructure: Infrastructure, service: Service, *, root: Path | None = None) -> None:
         self._topology = Topology(lab=lab, infrastructure=infrastructure, service=service)
         self._lab = lab
         self._root = root or lab_root()
@@ -189,7 +188,7 @@ class Fabric:
         await self._host(host).do(lambda kernel: kernel.remove_device(ifname))
 
     async def relay_counters(self) -> dict[str, Any]:
-        """The relay's counters by link name and direction, as `entourage.lab.relay` describes them. LabError if dead."""
+        """The relay's counters by link name and direction, as `entourage.lab.relay` has them. LabError if dead."""
         answer = await self._ask_relay({"op": "stats"})
         counters: dict[str, Any] = answer["links"]
         return counters
@@ -212,7 +211,8 @@ class Fabric:
             progress("segments", 3, 6)
             await cabling.join_segments(nodes, topology)
         finally:
-            await relay  # its thread must have ended before anything is taken away
+            await asyncio.wait([relay])  # its thread must have ended before anything is taken away
+        relay.result()
         await cabling.join_distant(nodes, topology)
         progress("routers", 4, 6)
         await self._start_routers()
@@ -225,9 +225,14 @@ class Fabric:
         for site in self._topology.infrastructure.sites:
             configs[names.edge(site.id)] = frr.edge_config(self._topology, site.id)
             configs[names.pop(site.id)] = frr.pop_config(self._topology, site.id)
-        async with asyncio.TaskGroup() as group:
-            for node, config in configs.items():
-                group.create_task(frr.start_router(root=self._root, lab=self._lab, node=node, config=config))
+        starting = (
+            frr.start_router(root=self._root, lab=self._lab, node=node, config=config)
+            for node, config in configs.items()
+        )
+        # All have ended, well or not, before anything is taken away.
+        for outcome in await asyncio.gather(*starting, return_exceptions=True):
+            if isinstance(outcome, BaseException):
+                raise outcome
 
     async def _wait_for_routes(self, nodes: Mapping[str, Namespace]) -> None:
         regions = [self._topology.region_network(r.id) for r in self._topology.infrastructure.regions]
@@ -236,7 +241,7 @@ class Fabric:
             async with asyncio.timeout(_ROUTES_WITHIN):
                 while missing:
                     node, region = missing[-1]
-                    if await nodes[node].do(lambda kernel, region=region: kernel.find_route(region)):  # type: ignore[misc]
+                    if await nodes[node].do(partial(Kernel.find_route, prefix=region)):
                         missing.pop()
                     else:
                         await asyncio.sleep(_LOOK_AGAIN)
@@ -259,8 +264,7 @@ class Fabric:
                 stderr=log,
             )
         with process:
-            if process.stdout is None:
-                raise AssertionError
+            assert process.stdout is not None
             readable, _, _ = select.select([process.stdout], [], [], _RELAY_READY_WITHIN)
             answer = os.read(process.stdout.fileno(), 100) if readable else b""
         if answer.strip() != b"ready":

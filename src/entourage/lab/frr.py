@@ -11,7 +11,6 @@ from entourage.lab.setup import FRR_ID
 from entourage.lab.topology import ENTERPRISE_AS, PROVIDER_AS, Topology
 from entourage.model.ids import SiteId
 
-
 _SERVICE_LIST = "SERVICE"
 
 

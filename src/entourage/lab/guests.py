@@ -8,9 +8,10 @@ balancer, or the servers where there is none. Nothing here depends on the site: 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface
+from itertools import pairwise
 from shlex import quote
 
-from entourage.model.ids import SegmentId
+from entourage.model.ids import MemberId, SegmentId
 from entourage.model.world import Interface, Member, Role, Service
 
 HTTP_PORT = 80  # short requests
@@ -33,7 +34,8 @@ _DIRECTORY = "/etc/entourage"
 _MODULES = "/modules"
 _DIRTY_FILE = 8 * 2**20  # bytes that a member with a dirty rate writes over
 _PAGE = 4096
-_POOL_PAGES = 256
+_SWEPT_KIB = 128 * 1024
+_POOL_PAGES = 128  # half of the random pages that it takes the data from; divides the file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,19 +102,13 @@ def _gateway(service: Service, member: Member) -> IPv4Address | None:
     return service.ingress_segment().gateway
 
 
-def _ending_stage(service: Service) -> int:
-    """The stage that ends the users' sessions: the first of load balancers or servers."""
-    ending = (Role.LOAD_BALANCER, Role.SERVER)
-    return next(i for i, stage in enumerate(service.chain) if service.member(stage[0]).role in ending)
-
-
-def _ending_addresses(service: Service) -> tuple[IPv4Address, ...]:
-    """The addresses that the service's own is translated to."""
-    stage = _ending_stage(service)
-    if stage == 0:
-        return (service.address,)
-    before = service.member(service.chain[stage - 1][0])
-    return _next_addresses(service, before)
+def _targets(service: Service, *, after: int) -> dict[MemberId, IPv4Address]:
+    """Who ends the users' connections next after that stage: load balancers or servers, with their outer addresses."""
+    for before, stage in pairwise(service.chain[after:]):
+        if service.member(stage[0]).role in (Role.LOAD_BALANCER, Role.SERVER):
+            sender = service.member(before[0])
+            return {name: _address_from(sender, service.member(name)) for name in stage}
+    raise ValueError(f"the chain of {service.id} does not end with servers")
 
 
 def _inner_routes(service: Service, member: Member) -> list[str]:
@@ -159,8 +155,10 @@ echo 0 >/proc/sys/kernel/hung_task_timeout_secs
 . {_DIRECTORY}/network.sh
 . {_DIRECTORY}/start.sh
 
-# Leave the free memory as zeros, which cost a migration nothing: the boot has left its traces in it.
+# Leave the free memory as zeros, which cost a migration nothing: the boot has left its traces in it. Not all of a
+# large memory: that would only make the host hold it.
 while read -r key value _; do [ "$key" != MemFree: ] || free=$value; done </proc/meminfo
+[ $free -le {_SWEPT_KIB} ] || free={_SWEPT_KIB}
 dd if=/dev/zero of=/run/zeros bs=64k count=$(((free - 8192) / 64)) 2>/dev/null
 rm /run/zeros
 
@@ -228,17 +226,17 @@ _INPUT = """\
 
 
 def _forwarder(service: Service, member: Member) -> dict[str, GuestFile]:
-    targets = _ending_addresses(service)
-    to = _set(targets)
+    stage = _stage(service, member)
+    first = stage == 0
+    targets = tuple(_targets(service, after=stage).values())
     rules = [
         "table ip entourage {",
-        *(_translation(service, targets) if _stage(service, member) == 0 else []),
+        *(_translation(service, targets) if first else []),
         "    chain forward {",
         "        type filter hook forward priority filter; policy drop;",
         "        ct state established,related accept",
         "        ct state invalid counter drop",
-        f"        ip daddr {to} tcp dport {_set((HTTP_PORT, SESSION_PORT))} ct state new accept",
-        f"        ip daddr {to} udp dport {ECHO_PORT} ct state new accept",
+        *(["        ct status dnat accept"] if first else _allowed(targets)),
         "        counter drop",
         "    }",
         _INPUT,
@@ -248,6 +246,14 @@ def _forwarder(service: Service, member: Member) -> dict[str, GuestFile]:
         f"{_DIRECTORY}/rules.nft": GuestFile(text="\n".join(rules) + "\n"),
         f"{_DIRECTORY}/start.sh": GuestFile(text=_FORWARD),
     }
+
+
+def _allowed(targets: Sequence[IPv4Address]) -> list[str]:
+    to = _set(targets)
+    return [
+        f"        ip daddr {to} tcp dport {_set((HTTP_PORT, SESSION_PORT))} ct state new accept",
+        f"        ip daddr {to} udp dport {ECHO_PORT} ct state new accept",
+    ]
 
 
 def _translation(service: Service, targets: Sequence[IPv4Address]) -> list[str]:
@@ -286,8 +292,7 @@ haproxy -D -f /etc/entourage/haproxy.cfg
 
 
 def _load_balancer(service: Service, member: Member) -> dict[str, GuestFile]:
-    servers = _next_addresses(service, member)
-    names = service.chain[_stage(service, member) + 1]
+    servers = _targets(service, after=_stage(service, member))
     own = _own_address(service, member)
     rules = f"""\
 table ip entourage {{
@@ -301,7 +306,7 @@ table ip entourage {{
     }}
     chain translate {{
         type nat hook prerouting priority dstnat; policy accept;
-        ip daddr {own} udp dport {ECHO_PORT} dnat to {_shared(servers, port="udp sport")}
+        ip daddr {own} udp dport {ECHO_PORT} dnat to {_shared(tuple(servers.values()), port="udp sport")}
     }}
     chain forward {{
         type filter hook forward priority filter; policy drop;
@@ -313,7 +318,7 @@ table ip entourage {{
 """
     return {
         f"{_DIRECTORY}/rules.nft": GuestFile(text=rules),
-        f"{_DIRECTORY}/haproxy.cfg": GuestFile(text=_haproxy(dict(zip(names, servers, strict=True)))),
+        f"{_DIRECTORY}/haproxy.cfg": GuestFile(text=_haproxy(servers)),
         f"{_DIRECTORY}/start.sh": GuestFile(text=_BALANCE),
     }
 
@@ -326,10 +331,10 @@ def _own_address(service: Service, member: Member) -> IPv4Address:
     return _address_from(service.member(service.chain[stage - 1][0]), member)
 
 
-def _haproxy(servers: Mapping[str, IPv4Address]) -> str:
+def _haproxy(servers: Mapping[MemberId, IPv4Address]) -> str:
     """HAProxy's configuration. Small buffers: two for each session that is busy, and 128 MiB in all."""
     checked = [f"    server {name} {address}:{HTTP_PORT} check" for name, address in servers.items()]
-    tracked = [f"    server {name} {address}:{HTTP_PORT} track requests/{name}" for name, address in servers.items()]
+    tracked = [f"    server {name} {address}:{SESSION_PORT} track requests/{name}" for name, address in servers.items()]
     head = f"""\
 global
     nbthread 1
@@ -366,8 +371,6 @@ backend requests
 
 
 def _server(service: Service, member: Member) -> dict[str, GuestFile]:
-    first = _ending_stage(service) == _stage(service, member)
-    ports = (HTTP_PORT, SESSION_PORT) if first else (HTTP_PORT,)
     start = "nginx -c /etc/entourage/nginx.conf\ninetutils-inetd /etc/entourage/inetd.conf\n"
     if member.dirty_rate > 0:
         start += _dirtier(member.dirty_rate)
@@ -375,13 +378,12 @@ def _server(service: Service, member: Member) -> dict[str, GuestFile]:
         "/etc/services": GuestFile(text=f"echo {ECHO_PORT}/udp\n"),
         "/etc/protocols": GuestFile(text="udp 17 UDP\n"),
         f"{_DIRECTORY}/inetd.conf": GuestFile(text="echo dgram udp wait root internal\n"),
-        f"{_DIRECTORY}/nginx.conf": GuestFile(text=_nginx(service, ports)),
+        f"{_DIRECTORY}/nginx.conf": GuestFile(text=_nginx(service)),
         f"{_DIRECTORY}/start.sh": GuestFile(text=start),
     }
 
 
-def _nginx(service: Service, ports: Sequence[int]) -> str:
-    listen = "\n".join(f"        listen {port} backlog=4096;" for port in ports)
+def _nginx(service: Service) -> str:
     return f"""\
 user root;
 worker_processes 1;
@@ -397,7 +399,8 @@ http {{
     keepalive_timeout 3600s;
     keepalive_requests 1000000000;
     server {{
-{listen}
+        listen {HTTP_PORT} backlog=4096;
+        listen {SESSION_PORT} backlog=4096;
         location = / {{
             return 200 "{service.id} at $hostname\\n";
         }}
@@ -425,21 +428,24 @@ centis() {{
     now=$((${{now%.*}} * 100 + 1${{now#*.}} - 100)) # the 1: digits that start with 0 would be octal
 }}
 dirty() {{
-    pages={_DIRTY_FILE // _PAGE}
-    done=0
+    pages={_DIRTY_FILE // _PAGE} pool={_POOL_PAGES} written=0
     centis; begin=$now
     while :; do
         pause 0.25
         centis
-        due=$(((now - begin) * {round(rate)} / {100 * _PAGE} - done))
-        at=$((done % pages))
-        [ $due -le $((pages - at)) ] || due=$((pages - at))
-        [ $due -le {_POOL_PAGES // 2} ] || due={_POOL_PAGES // 2}
-        from=$(((done / pages * 37 + at) % {_POOL_PAGES // 2}))
-        dd if=/run/pool of=/run/dirty bs={_PAGE} skip=$from seek=$at count=$due conv=notrunc 2>/dev/null
-        done=$((done + due))
+        due=$(((now - begin) * {round(rate)} / {100 * _PAGE} - written))
+        while [ $due -gt 0 ]; do
+            at=$((written % pages))
+            offset=$((at % pool))
+            count=$((pool - offset))
+            [ $count -le $due ] || count=$due
+            from=$((written / pages * 37 % pool + offset))
+            dd if=/run/pool of=/run/dirty bs={_PAGE} skip=$from seek=$at count=$count conv=notrunc 2>/dev/null
+            written=$((written + count))
+            due=$((due - count))
+        done
     done
 }}
-dd if=/dev/urandom of=/run/pool bs={_PAGE} count={_POOL_PAGES} 2>/dev/null
+dd if=/dev/urandom of=/run/pool bs={_PAGE} count={2 * _POOL_PAGES} 2>/dev/null
 dirty &
 """

@@ -18,8 +18,8 @@ from entourage.model.world import Infrastructure, InterSiteLink, Service, Site
 
 PROVIDER_AS = 64500
 ENTERPRISE_AS = 64510
-UNDERLAY_MTU = 9000  # so that a VXLAN frame with a full segment frame inside passes whole
-SEGMENT_MTU = 1500
+UNDERLAY_MTU = 9000  # bytes; so that a VXLAN frame with a full segment frame inside passes whole
+PLAIN_MTU = 1500  # bytes; segments and the provider's links
 UNDERLAY = IPv4Network("100.64.0.0/10")
 _ACCESS_RATE = 1e9  # bit/s; the provider's own links are no bottleneck
 _MOST = 200  # sites, links, regions, hosts per site: each has an octet of an address
@@ -36,7 +36,7 @@ class LinkEnd:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RelayLink:
-    """A link that the relay carries. `rtt` in ms, `rate` in bit/s each way, `loss` 0..1 each way."""
+    """A link that the relay carries. `rtt` in ms, `rate` in bit/s and `loss` 0..1 each way, `mtu` in bytes."""
 
     name: str
     a: LinkEnd
@@ -44,6 +44,7 @@ class RelayLink:
     rtt: float
     rate: float
     loss: float
+    mtu: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,6 +142,7 @@ class Topology:
                 rtt=link.rtt,
                 rate=link.rate,
                 loss=link.loss,
+                mtu=UNDERLAY_MTU,
             )
 
     def _backbone_links(self) -> Iterator[RelayLink]:
@@ -154,6 +156,7 @@ class Topology:
                 rtt=link.rtt,
                 rate=_ACCESS_RATE,
                 loss=0,
+                mtu=PLAIN_MTU,
             )
 
     def _access_links(self) -> Iterator[RelayLink]:
@@ -166,6 +169,7 @@ class Topology:
                 rtt=region.rtt,
                 rate=_ACCESS_RATE,
                 loss=0,
+                mtu=PLAIN_MTU,
             )
 
     def next_hops(self, site: SiteId) -> Mapping[SiteId, int]:
@@ -212,7 +216,7 @@ class Topology:
             side: {"netns": str(names.namespace_path(self.lab, end.node)), "ifname": end.device}
             for side, end in (("a", link.a), ("b", link.b))
         }
-        shape = {"rtt_ms": link.rtt, "rate_bps": link.rate, "loss": link.loss, "mtu": UNDERLAY_MTU}
+        shape = {"rtt_ms": link.rtt, "rate_bps": link.rate, "loss": link.loss, "mtu": link.mtu}
         return {"name": link.name, **ends, **shape}
 
 

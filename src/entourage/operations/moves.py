@@ -112,6 +112,7 @@ def group_of(planned: Plan, seen: Observation) -> Group:
     infrastructure = seen.snapshot.infrastructure
     source = planned.sources[0]
     steps = planned.steps
+    rate = infrastructure.link(source, planned.target).rate / 8
     return Group(
         order=planned.order,
         sources={member: seen.snapshot.placement[member] for member in planned.order},
@@ -121,7 +122,7 @@ def group_of(planned: Plan, seen: Observation) -> Group:
         moves_ingress=planned.moves_ingress,
         stretch=tuple(s.segment for s in steps if s.kind is StepKind.STRETCH and s.segment is not None),
         unstretch=tuple(s.segment for s in steps if s.kind is StepKind.UNSTRETCH and s.segment is not None),
-        policy=Policy(enough_bytes=int(infrastructure.link(source, planned.target).rate / 8 * _ENOUGH_S)),
+        policy=Policy(link_rate=rate, enough_bytes=int(rate * _ENOUGH_S)),
     )
 
 

@@ -101,7 +101,7 @@ def usable_rate(link: InterSiteLink) -> float:
     rtt = link.rtt / 1000
     if link.loss <= 0 or rtt <= 0:
         return whole
-    window = max(math.sqrt(1.5 / link.loss), 1.054 * (rtt / link.loss) ** 0.75)
+    window = max(math.sqrt(1.5 / link.loss), 1.054 * math.pow(rtt / link.loss, 0.75))
     return min(whole, window * SEGMENT_BYTES / rtt)
 
 
@@ -158,7 +158,7 @@ def forecast_serial(jobs: Iterable[CopyJob]) -> Forecast:
     The longest goes first: bytes are the same in any order, and the group is split while the rest is copied.
     """
     alone = [_precopy(job) for job in jobs]
-    alone.sort(key=lambda member: (-member.copy_s, member.member))
+    alone.sort(key=lambda member: (-member.resumed_at, member.member))
     members, clock = [], 0.0
     for each in alone:
         members.append(
@@ -244,8 +244,8 @@ def _shared(jobs: Sequence[CopyJob]) -> list[MemberForecast]:
         lasts = {job: left[job] / (share - job.dirty_rate) for job in gaining}
         done = min(gaining, key=lambda job: (lasts[job], job.member))
         step, clock = lasts[done], clock + lasts[done]
-        for job in left:
-            left[job] = min(job.size, max(0.0, left[job] - (share - job.dirty_rate) * step))
+        for job, before in left.items():
+            left[job] = min(job.size, max(0.0, before - (share - job.dirty_rate) * step))
             sent[job] += share * step
         del left[done]
         rest = min(done.size, DOWNTIME_LIMIT_S * rate / len(jobs))

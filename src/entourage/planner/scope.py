@@ -34,7 +34,7 @@ class Scope:
         return tuple(sorted({self.source(member.id) for member in self.members}))
 
     def after(self, placement: Mapping[MemberId, HostId]) -> Snapshot:
-        """The snapshot once the members in `placement` have moved, and the ingress with the first stage of the chain."""
+        """The snapshot once the members in `placement` have moved, and the ingress with the chain's first stage."""
         moved = after_move(self.snapshot, placement=placement, ingress={})
         if not (self.ingress_moves and first_stage_at(moved, self.target)):
             return moved

@@ -97,8 +97,8 @@ class Hypervisor(Protocol):
         """Copy all memory once while the member runs, and hold: returns when the first pass is over."""
         ...
 
-    async def refresh(self, member: Member, *, source: HostId) -> CopyRound:
-        """Send what was dirtied since the last pass, and hold again after one more."""
+    async def refresh(self, member: Member, *, source: HostId, pace: float) -> CopyRound:
+        """Send what was dirtied since the last pass, at `pace` bytes/s or somewhat less, and hold after one more."""
         ...
 
     async def stop(self, member: Member, *, source: HostId) -> float:

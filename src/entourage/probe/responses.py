@@ -30,11 +30,15 @@ class ResponseReader:
         self._data = b""
 
     def feed(self, data: bytes) -> list[Response]:
-        """The responses that `data` completes. Raises UnreadableError if this is no HTTP/1 response."""
+        """The responses that `data` completes. Raises UnreadableError, and forgets all, if this is no HTTP/1."""
         self._data += data
         responses = []
-        while (response := self._next()) is not None:
-            responses.append(response)
+        try:
+            while (response := self._next()) is not None:
+                responses.append(response)
+        except UnreadableError:
+            self._data = b""
+            raise
         return responses
 
     def at_eof(self) -> Response | None:

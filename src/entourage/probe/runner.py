@@ -59,7 +59,8 @@ class ProbeProcess:
                 lambda: self._ready, deadline_s=self.config.open_deadline_s + _START_S, what="was not ready"
             )
         except BaseException:
-            self._process.kill()
+            with suppress(ProcessLookupError):
+                self._process.kill()
             await self._collect()
             raise
 
@@ -75,7 +76,7 @@ class ProbeProcess:
                 found.append(self.latest)
             return bool(found)
 
-        await self._wait(holds, deadline_s=deadline_s, what=f"showed no such status (latest: {self.latest})")
+        await self._wait(holds, deadline_s=deadline_s, what="showed no such status")
         return found[0]
 
     async def stop(self) -> None:
@@ -125,7 +126,7 @@ class ProbeProcess:
             async with asyncio.timeout(deadline_s), self._changed:
                 await self._changed.wait_for(lambda: self._ended or condition())
         except TimeoutError:
-            raise ProbeError(self._describe(f"{what} within {deadline_s:g} s")) from None
+            raise ProbeError(self._describe(f"{what} within {deadline_s:g} s, its latest is {self.latest}")) from None
         if not condition():
             raise ProbeError(self._describe("ended"))
 

@@ -60,6 +60,7 @@ def _resolve(written: list[list[Scalar]], members: list[MemberDraft], problems: 
     by_name = {member.name.text: member for member in members}
     mentioned = {name.text for stage in written for name in stage}
     missing = [name for name in by_name if name not in mentioned]
+    names_of_members = [member.name.text for member in members]
     first: dict[str, Position] = {}
     stages: list[_Stage] = []
     for names in written:
@@ -67,7 +68,7 @@ def _resolve(written: list[list[Scalar]], members: list[MemberDraft], problems: 
         for name in names:
             member = by_name.get(name.text)
             if member is None:
-                known = missing if closest(name.text, missing) else [m.name.text for m in members]
+                known = missing if closest(name.text, missing) else names_of_members
                 problems.add(name.at, f"unknown member {quote(name.text)}", hint=suggest(name.text, known))
             elif name.text in first:
                 at = first[name.text]

@@ -86,7 +86,7 @@ def suggest(text: str, known: Iterable[str]) -> str:
 
     A word that is in `known` twice was defined twice, and one of the two probably got the wrong name.
     """
-    words = list(known)
+    words = list(islice(known, _COMPARED))
     doubled = next((word for word, times in Counter(words).items() if times > 1), None)
     if doubled is not None:
         return f"was one of the two {quote(doubled)} meant to be it?"

@@ -118,10 +118,19 @@ def _next_round(state: Converging) -> Step:
     small_enough = sum(state.left.values()) <= policy.enough_bytes
     if small_enough or state.round >= policy.max_rounds:
         return _stop_all(state.group, {})
-    # The one with the most left begins: a member that has sent all it had would stop by itself before the others.
-    waiting = sorted(state.group.order, key=lambda m: -state.left[m])
     members = state.group.members()
-    return replace(state, round=state.round + 1, refreshing=members), tuple(Refresh(m) for m in waiting)
+    refreshes = tuple(Refresh(m, _pace(state.left, m, policy.link_rate)) for m in state.group.order)
+    return replace(state, round=state.round + 1, refreshing=members), refreshes
+
+
+def _pace(left: Mapping[MemberId, int], member: MemberId, link_rate: float) -> float:
+    """The member's share of the link, so that all end their pass at the same time, however much each has left.
+
+    One that ended early would find nothing more to send, and stop by itself before the others are ready.
+    """
+    total = sum(left.values())
+    share = left[member] / total if total else 0.0
+    return link_rate * max(share, 1 / (4 * len(left)))
 
 
 def _converging(state: Converging, event: Event) -> Step:

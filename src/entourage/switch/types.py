@@ -17,8 +17,9 @@ class ProtocolError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """When the joint refreshing ends and the switch begins."""
+    """How the joint refreshing shares the link, and when it ends and the switch begins."""
 
+    link_rate: float  # bytes/s that all members together may use
     enough_bytes: int  # all members together have at most this left: what the link carries in some 20 ms
     max_rounds: int = 8  # refreshes at the most, however much is left
 
@@ -163,9 +164,10 @@ class Copy:
 
 @dataclass(frozen=True, slots=True)
 class Refresh:
-    """One more pass for a held member, then hold. Answered by Held."""
+    """One more pass for a held member, at `pace` bytes/s, then hold. Answered by Held."""
 
     member: MemberId
+    pace: float
 
 
 @dataclass(frozen=True, slots=True)

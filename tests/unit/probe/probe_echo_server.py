@@ -7,6 +7,7 @@ import struct
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import cast
 
 _ECHO = re.compile(rb"GET /echo\?s=([\w.-]+)-(\d+)&n=(\d+) HTTP/1.1\r\n.*\r\n\r\n", re.DOTALL)
 _OK = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n"
@@ -14,6 +15,23 @@ _OK = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n"
 
 def response(body: bytes) -> bytes:
     return _OK % len(body) + body
+
+
+def replies(region: str, s: int, n: int) -> dict[str, bytes]:
+    """What is sent for message `n` of session `s` under each fault."""
+    right = response(f"web1 {region}-{s} {n}\n".encode())
+    return {
+        "none": right,
+        "stall": right,
+        "close after": right,
+        "future number": response(f"web1 {region}-{s} {n + 100}\n".encode()),
+        "other session": response(f"web1 {region}-{s + 1} {n}\n".encode()),
+        "other region": response(f"web1 elsewhere-{s} {n}\n".encode()),
+        "twice": right + right,
+        "late": response(b"web1 someone else\n") + right,
+        "503": b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n",
+        "garbage": b"\x00\x01\x02 what?\r\n\r\n",
+    }
 
 
 @dataclass
@@ -49,39 +67,19 @@ class EchoService:
             writer.close()
 
     async def _answer(self, writer: asyncio.StreamWriter, region: str, s: int, n: int) -> None:
-        right = response(b"web1 %s-%d %d\n" % (region.encode(), s, n))
         if n == 1 and self.refused_greetings > 0:
             self.refused_greetings -= 1
             writer.write(b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\n\r\nno server\n")
             raise ConnectionResetError
-        match self.faults.get((s, n)):
-            case None:
-                writer.write(right)
-            case "stall":
-                await self.release.wait()
-                writer.write(right)
-            case "reset":
-                reset(writer)
-                raise ConnectionResetError
-            case "close after":
-                writer.write(right)
-                raise ConnectionResetError
-            case "future number":
-                writer.write(response(b"web1 %s-%d %d\n" % (region.encode(), s, n + 100)))
-            case "other session":
-                writer.write(response(b"web1 %s-%d %d\n" % (region.encode(), s + 1, n)))
-            case "other region":
-                writer.write(response(b"web1 elsewhere-%d %d\n" % (s, n)))
-            case "twice":
-                writer.write(right + right)
-            case "late":
-                writer.write(response(b"web1 someone else\n") + right)
-            case "503":
-                writer.write(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n")
-            case "garbage":
-                writer.write(b"\x00\x01\x02 what?\r\n\r\n")
-            case other:
-                raise AssertionError(other)
+        fault = self.faults.get((s, n), "none")
+        if fault == "stall":
+            await self.release.wait()
+        if fault == "reset":
+            reset(writer)
+        else:
+            writer.write(replies(region, s, n)[fault])
+        if fault in {"reset", "close after"}:
+            raise ConnectionResetError
 
     async def on_request(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         number, self.requests_seen = self.requests_seen, self.requests_seen + 1
@@ -120,8 +118,7 @@ class _StreamEcho(asyncio.DatagramProtocol):
         self._held: bytes | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)
-        self._transport = transport
+        self._transport = cast(asyncio.DatagramTransport, transport)  # 3.11's is one without being its subclass
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         sequence = int.from_bytes(data[:8], "big")

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -169,7 +170,7 @@ def test_each_failed_request_is_counted_with_its_reason(seen: ProbeLog) -> None:
 
 def test_requests_are_due_at_a_steady_rate_whatever_became_of_others(seen: ProbeLog) -> None:
     due = sorted(r.scheduled_at for r in seen.requests)
-    assert [b - a for a, b in zip(due, due[1:], strict=False)] == pytest.approx([0.2] * (len(due) - 1), abs=0.05)
+    assert [b - a for a, b in pairwise(due)] == pytest.approx([0.2] * (len(due) - 1), abs=0.05)
 
 
 def test_the_streams_faults_are_counted(seen: ProbeLog) -> None:

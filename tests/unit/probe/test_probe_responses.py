@@ -38,5 +38,7 @@ def test_a_response_shorter_than_its_length_is_not_complete() -> None:
     "data", [b"SSH-2.0-OpenSSH\r\n", b"x", b"HTTP/2", b"HTTP/1.1 abc\r\n\r\n", b"HTTP/1.1" + b"a" * 20000]
 )
 def test_what_is_no_response_is_refused(data: bytes) -> None:
+    reader = ResponseReader()
     with pytest.raises(UnreadableError):
-        ResponseReader().feed(data)
+        reader.feed(data)
+    assert reader.at_eof() is None

@@ -1,17 +1,18 @@
 """The example specs read into the right model, and text is taken as written."""
 
 from ipaddress import IPv4Address, IPv4Network
-from pathlib import Path
 
 import pytest
+from spec_edits import EXAMPLES, INFRASTRUCTURE, SHOP, SITES, replaced
 
-from entourage.model.world import Interface, InterSiteLink, Region, Role
+from entourage.model.ids import MemberId, RegionId, SegmentId, SiteId
+from entourage.model.world import Interface, InterSiteLink, Region, Role, Service
 from entourage.spec import SpecError, load_infrastructure, load_service, parse_infrastructure, parse_service
 
-EXAMPLES = Path(__file__).parents[3] / "examples"
+EAST, WEST = SiteId("east"), SiteId("west")
 
 
-def test_example_sites_become_the_infrastructure():
+def test_example_sites_become_the_infrastructure() -> None:
     infrastructure = load_infrastructure(EXAMPLES / "sites.yaml")
     assert [site.id for site in infrastructure.sites] == ["east", "west"]
     assert [(h.id, h.memory, h.cpu) for site in infrastructure.sites for h in site.hosts] == [
@@ -20,14 +21,14 @@ def test_example_sites_become_the_infrastructure():
         ("west/h1", 2 * 2**30, 2.0),
         ("west/h2", 2 * 2**30, 2.0),
     ]
-    assert infrastructure.links == (InterSiteLink(sites=("east", "west"), rtt=50.0, rate=200e6, loss=0.0),)
+    assert infrastructure.links == (InterSiteLink(sites=(EAST, WEST), rtt=50.0, rate=200e6, loss=0.0),)
     assert infrastructure.regions == (
-        Region(id="users-east", near="east", rtt=5.0),
-        Region(id="users-west", near="west", rtt=5.0),
+        Region(id=RegionId("users-east"), near=EAST, rtt=5.0),
+        Region(id=RegionId("users-west"), near=WEST, rtt=5.0),
     )
 
 
-def test_example_shop_becomes_the_service():
+def test_example_shop_becomes_the_service() -> None:
     service = load_service(EXAMPLES / "shop.yaml", load_infrastructure(EXAMPLES / "sites.yaml"))
     assert (service.id, service.home) == ("shop", "east")
     assert service.prefix == IPv4Network("203.0.113.0/28")
@@ -47,53 +48,48 @@ def test_example_shop_becomes_the_service():
         ("web1", Role.SERVER, 128 * 2**20, 0.25, 1e6),
         ("web2", Role.SERVER, 128 * 2**20, 0.25, 0.0),
     ]
-    assert service.member("rt").interfaces == (
-        Interface(segment="transit", address=IPv4Address("10.20.0.2"), mac="52:54:00:20:00:02"),
-        Interface(segment="outside", address=IPv4Address("10.20.1.1"), mac="52:54:00:20:01:01"),
+    assert service.member(MemberId("rt")).interfaces == (
+        Interface(segment=SegmentId("transit"), address=IPv4Address("10.20.0.2"), mac="52:54:00:20:00:02"),
+        Interface(segment=SegmentId("outside"), address=IPv4Address("10.20.1.1"), mac="52:54:00:20:01:01"),
     )
 
 
-def edited(name: str, old: str, new: str) -> str:
-    text = (EXAMPLES / name).read_text()
-    assert old in text
-    return text.replace(old, new, 1)
+def parsed_shop(old: str, new: str) -> Service:
+    return parse_service(replaced(SHOP, old, new), file="shop.yaml", infrastructure=INFRASTRUCTURE)
 
 
-def parsed_shop(old: str, new: str):
-    infrastructure = load_infrastructure(EXAMPLES / "sites.yaml")
-    return parse_service(edited("shop.yaml", old, new), file="shop.yaml", infrastructure=infrastructure)
-
-
-@pytest.mark.parametrize("written", ["52:54:00:12:34:56", '"52:54:00:12:34:56"', "12:34:56:12:34:56", "52:54:00:AB:CD:EF"])
-def test_mac_is_read_as_written_and_kept_in_lower_case(written):
-    mac = parsed_shop("52:54:00:20:00:02", written).member("rt").interfaces[0].mac
+@pytest.mark.parametrize(
+    "written", ["52:54:00:12:34:56", '"52:54:00:12:34:56"', "12:34:56:12:34:56", "52:54:00:AB:CD:EF"]
+)
+def test_mac_is_read_as_written_and_kept_in_lower_case(written: str) -> None:
+    mac = parsed_shop("52:54:00:20:00:02", written).member(MemberId("rt")).interfaces[0].mac
     assert mac == written.strip('"').lower()
 
 
-def test_word_that_older_yaml_takes_for_a_boolean_is_a_name():
-    text = (EXAMPLES / "sites.yaml").read_text().replace("west", "no")
+def test_word_that_older_yaml_takes_for_a_boolean_is_a_name() -> None:
+    text = SITES.replace("west", "no")
     infrastructure = parse_infrastructure(text, file="sites.yaml")
     assert [site.id for site in infrastructure.sites] == ["east", "no"]
 
 
-def test_number_with_a_leading_zero_is_not_taken_for_octal():
+def test_number_with_a_leading_zero_is_not_taken_for_octal() -> None:
     with pytest.raises(SpecError, match="'010' is not a number of cores"):
         parsed_shop("cpu: 0.25", "cpu: 010")
 
 
-def test_loss_may_be_left_out_and_is_a_share():
-    without = parse_infrastructure(edited("sites.yaml", "    loss: 0 %\n", ""), file="sites.yaml")
-    some = parse_infrastructure(edited("sites.yaml", "0 %", "2.5 %"), file="sites.yaml")
+def test_loss_may_be_left_out_and_is_a_share() -> None:
+    without = parse_infrastructure(replaced(SITES, "    loss: 0 %\n", ""), file="sites.yaml")
+    some = parse_infrastructure(replaced(SITES, "0 %", "2.5 %"), file="sites.yaml")
     assert without.links[0].loss == 0
     assert some.links[0].loss == pytest.approx(0.025)
 
 
-def test_byte_order_mark_and_carriage_returns_do_not_matter():
-    text = "\ufeff" + (EXAMPLES / "sites.yaml").read_text().replace("\n", "\r\n")
+def test_byte_order_mark_and_carriage_returns_do_not_matter() -> None:
+    text = "\ufeff" + SITES.replace("\n", "\r\n")
     assert parse_infrastructure(text, file="sites.yaml") == load_infrastructure(EXAMPLES / "sites.yaml")
 
 
-def test_one_site_without_links_and_regions_is_enough():
+def test_one_site_without_links_and_regions_is_enough() -> None:
     text = "sites: {solo: {hosts: {h1: {memory: 1 GiB, cpu: 1}}}}\nlinks: []\nregions: {}\n"
     infrastructure = parse_infrastructure(text, file="solo.yaml")
     assert (infrastructure.links, infrastructure.regions) == ((), ())

@@ -1,6 +1,7 @@
 """One member's copy under way: the source's migration, the gate in its stream, and what both ends report."""
 
 import asyncio
+import math
 import time
 from typing import Any
 
@@ -60,18 +61,29 @@ class Copying:
             self._target_status = "gone"
         self._changed.set()
 
-    async def next_pass(self, monitor: Monitor) -> CopyRound:
-        """Let the stream flow until one more pass over the memory begins; the gate is closed then."""
+    async def next_pass(self, monitor: Monitor, *, pace: float = math.inf) -> CopyRound:
+        """Let the stream flow, at `pace` bytes/s at the most, until one more pass begins; the gate is closed then."""
         assert self.gate is not None
         wanted = max(self._passes + 1, 2)
-        self.gate.open()
+        if self.stopped_at is None:
+            self.gate.open(pace=pace)
         while self._passes < wanted and self.stopped_at is None:
             self._raise_if_broken()
             await self._wait_change()
-        if self.stopped_at is not None:
-            return CopyRound(left=0, stopped_at=self.stopped_at)
-        ram = (await monitor.execute("query-migrate")).get("ram", {})
-        return CopyRound(left=int(ram.get("remaining", 0)))
+        left = await self._left(monitor)
+        return CopyRound(left=left, stopped_at=self.stopped_at)
+
+    async def _left(self, monitor: Monitor) -> int:
+        """Bytes of memory still to be sent. 0 if the member stopped meanwhile: then QEMU may be too busy to answer."""
+        query = asyncio.create_task(monitor.execute("query-migrate"))
+        while not query.done() and self.stopped_at is None:
+            change = asyncio.create_task(self._wait_change())
+            await asyncio.wait({query, change}, return_when=asyncio.FIRST_COMPLETED)
+            change.cancel()
+        if not query.done():
+            query.add_done_callback(lambda late: late.exception())  # whatever it says, nobody asks any more
+            return 0
+        return int(query.result().get("ram", {}).get("remaining", 0))
 
     async def wait_received(self) -> None:
         """Until the target has everything and stands still there."""

@@ -127,7 +127,6 @@ class QemuHypervisor:
         gate = await asyncio.to_thread(StreamGate, connection, name=member.id)
         copying.gate = gate
         await monitor.send_fd(gate.qemu_end.fileno(), name=f"gate-{member.id}")
-        gate.qemu_end.close()
         shown = asyncio.create_task(copying.show_progress(monitor, progress))
         try:
             gate.open()
@@ -139,10 +138,10 @@ class QemuHypervisor:
         progress(copying.progress(ram, rate=0.0))
         return held
 
-    async def refresh(self, member: Member, *, source: HostId) -> CopyRound:
-        """One more pass."""
+    async def refresh(self, member: Member, *, source: HostId, pace: float) -> CopyRound:
+        """One more pass, paced by the gate."""
         instance = await self._instance(member.id, source)
-        return await self._copying(instance, member.id).next_pass(instance.monitor)
+        return await self._copying(instance, member.id).next_pass(instance.monitor, pace=pace)
 
     async def stop(self, member: Member, *, source: HostId) -> float:
         """QMP `stop`; its STOP event carries the time."""

@@ -1,27 +1,31 @@
 """The gate: a valve in a member's migration stream, between the source's QEMU and the target's.
 
-QEMU writes its stream into a socket pair with a small buffer; a thread of ours forwards it over TCP while the gate
-is open. Closing the gate holds the migration in pre-copy within some ten kB; opening it lets it go on at once. The
-two other ways to hold were measured and are slower to let go: a throttled `max-bandwidth` is looked at each 100 ms
-only (QEMU's BUFFER_DELAY), and a paused target closes the TCP window, which costs another round trip.
+QEMU writes its stream into a socket pair; a thread of ours forwards it over TCP while the gate is open. Closing the
+gate holds the migration in pre-copy within a few kB; opening it lets it go on at once. The two other ways to hold
+were measured and are slower to let go: a throttled `max-bandwidth` is looked at each 100 ms only (QEMU's
+BUFFER_DELAY), and a paused target closes the TCP window, which costs another round trip.
 
 When the process that holds the gate dies, the stream breaks: the target gives up, and the source has lost nothing.
 """
 
+import math
 import socket
 import threading
+import time
 from contextlib import suppress
 
-# What QEMU can write beyond a closed gate. The kernel doubles it, and rounds up to what one packet needs.
-_PAIR_BUFFER = 16 * 1024
+# What QEMU can write beyond a closed gate: a lot while copying, where throughput counts; next to nothing where a
+# pass may have only some pages to send and QEMU, finding them sent, would go on to the end of the migration.
+_WIDE, _NARROW = 256 * 1024, 4 * 1024
 _CHUNK = 64 * 1024
+_PACED_CHUNK = 4 * 1024
 # Unsent data in the TCP socket beyond which the kernel takes no more: what is sent is decided late, not queued.
 _NOTSENT_LOWAT = 128 * 1024
 _TCP_NOTSENT_LOWAT = 25  # linux/tcp.h; not in Python 3.11's socket module
 
 
 class StreamGate:
-    """One member's stream. Opened and closed from any thread; `qemu_end` is handed to QEMU and closed here."""
+    """One member's stream. Opened and closed from any thread; `qemu_end` is what QEMU gets a duplicate of."""
 
     def __init__(self, connection: socket.socket, *, name: str) -> None:
         """`connection` is a connected TCP socket to the target's incoming port; the gate owns it from now on."""
@@ -30,7 +34,7 @@ class StreamGate:
         self._remote.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, _NOTSENT_LOWAT)
         self._remote.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.qemu_end, self._local = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.qemu_end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _PAIR_BUFFER)
+        self._pace = math.inf
         self._open = threading.Event()
         self._thread = threading.Thread(target=self._forward, name=f"gate-{name}", daemon=True)
         self._thread.start()
@@ -40,8 +44,11 @@ class StreamGate:
         """Whether the stream flows."""
         return self._open.is_set()
 
-    def open(self) -> None:
-        """Let the stream flow."""
+    def open(self, *, pace: float = math.inf) -> None:
+        """Let the stream flow, at `pace` bytes/s at the most."""
+        self._pace = pace
+        wide = pace == math.inf
+        self.qemu_end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _WIDE if wide else _NARROW)
         self._open.set()
 
     def close(self) -> None:
@@ -49,7 +56,7 @@ class StreamGate:
         self._open.clear()
 
     def release(self) -> None:
-        """Break the stream off and free both sockets. May be called twice."""
+        """Break the stream off and free the sockets. May be called twice."""
         for end in (self._local, self._remote):
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
@@ -62,12 +69,15 @@ class StreamGate:
         try:
             while True:
                 self._open.wait()
-                chunk = self._local.recv(_CHUNK)
+                paced = self._pace != math.inf
+                chunk = self._local.recv(_PACED_CHUNK if paced else _CHUNK)
                 if not chunk:
                     break
                 self._open.wait()
                 self._remote.sendall(chunk)
                 self.bytes_sent += len(chunk)
+                if paced:
+                    time.sleep(len(chunk) / self._pace)
             self._remote.shutdown(socket.SHUT_WR)
         except OSError:
             # One side is gone. QEMU sees a broken stream on its side and reports the failed migration itself.
