@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from fabric_parts import INFRASTRUCTURE, SERVICE, lab_name, require_lab
 
+from entourage.drivers.netns import RUN_DIR
 from entourage.lab import names
 from entourage.lab.errors import LabError
 from entourage.lab.fabric import Fabric
@@ -57,6 +58,21 @@ def test_down_leaves_nothing_and_ends_what_was_started_inside(fabric: Fabric) ->
     assert fabric.leftovers() == []
     assert not fabric.run_dir().exists()
     asyncio.run(fabric.down())
+
+
+def test_ups_and_downs_leave_no_mount_behind(fabric: Fabric) -> None:
+    asyncio.run(fabric.up())
+    asyncio.run(fabric.down())
+    assert binds_of_run_dir() == 1
+    asyncio.run(fabric.up())
+    asyncio.run(fabric.down())
+    assert binds_of_run_dir() == 1
+
+
+def binds_of_run_dir() -> int:
+    """How often /run/netns is bound to itself: once, as `ip netns` does; each bind more would double the next."""
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    return [line.split()[4] for line in lines].count(str(RUN_DIR))
 
 
 def test_up_twice_is_refused_and_the_lab_stays_as_it_is(fabric: Fabric) -> None:

@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
 
 import pytest
 
@@ -25,7 +24,7 @@ pytestmark = pytest.mark.lab
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 DEADLINE_S = 60.0
-# Not a multiple of 256 KiB: see docs/design on QEMU 7.2 and dirty pages under software emulation.
+# As in the lab: not a multiple of 256 KiB, or QEMU 7.2 corrupts emulated guests that migrate.
 MEMORY_KIB = 128 * 1024 + 8
 PAGE = 4096
 BAD_SIGNS = ("panic", "BUG", "Oops", FAILED)
@@ -55,7 +54,7 @@ def shop() -> Service:
 class Guest:
     """A running guest: what its console has said, and its monitor."""
 
-    def __init__(self, process: subprocess.Popen[bytes], monitor: IO[bytes]) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], monitor: socket.SocketIO) -> None:
         assert process.stdout is not None
         self._console = process.stdout.fileno()
         self._monitor = monitor
@@ -66,13 +65,16 @@ class Guest:
         begin = len(self.said)
         deadline = time.monotonic() + DEADLINE_S
         while len(found := self._lines(start, begin)) < count:
-            left = max(0.0, deadline - time.monotonic())
-            ready, _, _ = select.select([self._console], [], [], left)
-            content = os.read(self._console, 65536) if ready else b""
-            assert content, f"no {start!r} on the console:\n{self.said}"
-            self.said += content.decode(errors="replace")
+            assert self._read(max(0.0, deadline - time.monotonic())), f"no {start!r} on the console:\n{self.said}"
             self.check_well()
         return found
+
+    def _read(self, seconds: float) -> bool:
+        """Take what the console says within so many seconds; False if it says nothing, or has ended."""
+        ready, _, _ = select.select([self._console], [], [], seconds)
+        content = os.read(self._console, 65536) if ready else b""
+        self.said += content.decode(errors="replace")
+        return content != b""
 
     def _lines(self, start: str, begin: int) -> list[str]:
         whole = self.said[begin:].rpartition("\n")[0]
@@ -82,7 +84,9 @@ class Guest:
         assert [sign for sign in BAD_SIGNS if sign in self.said] == [], self.said
 
     def uptime(self) -> float:
-        """The guest's own clock in seconds, from its next heartbeat."""
+        """The guest's own clock in seconds, from a heartbeat that is not older than this call."""
+        while self._read(0.0):
+            pass
         return float(self.wait_lines(ALIVE)[-1].split()[1])
 
     def memory(self, file: Path) -> bytes:
@@ -135,15 +139,15 @@ def test_a_guest_of_each_role_serves_and_goes_on_living(shop: Service, name: str
         guest.check_well()
 
 
-def test_a_member_dirties_its_memory_at_its_rate(shop: Service, directory: Path) -> None:
+def test_a_member_dirties_its_memory_at_its_rate_or_more(shop: Service, directory: Path) -> None:
     member = shop.member(MemberId("web1"))
     with booted(shop, member, directory) as guest:
         guest.wait_lines(READY)
-        begin = guest.uptime()
         before = guest.memory(directory / "before")
+        begin = guest.uptime()
         guest.wait_lines(ALIVE, count=3)
         end = guest.uptime()
         after = guest.memory(directory / "after")
     changed = sum(before[at : at + PAGE] != after[at : at + PAGE] for at in range(0, len(after), PAGE)) * PAGE
-    due = member.dirty_rate * (end - begin)
-    assert 0.8 * due < changed < 2 * due
+    # It writes four times a second over 8 MiB; a page written twice counts once.
+    assert changed > min(0.8 * member.dirty_rate * (end - begin), 7e6)

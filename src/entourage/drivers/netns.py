@@ -274,11 +274,17 @@ def prepare_run_dir() -> None:
     handle = os.open(RUN_DIR, os.O_RDONLY)
     try:
         flock(handle, LOCK_EX)  # the same lock as `ip netns` takes: a second bind would hide the names in the first
-        if not os.path.ismount(RUN_DIR):
+        if not _is_mounted(RUN_DIR):
             _mount(bytes(RUN_DIR), RUN_DIR, flags=_MS_BIND | _MS_REC)
             _mount(b"", RUN_DIR, flags=_MS_SHARED | _MS_REC)
     finally:
         os.close(handle)
+
+
+def _is_mounted(path: Path) -> bool:
+    """Whether something is mounted there. os.path.ismount does not see a directory that is bound to itself."""
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    return any(line.split(" ", 5)[4] == str(path) for line in lines)
 
 
 def remove_name(path: Path) -> None:

@@ -17,7 +17,12 @@ DEADLINE_S: Mapping[type[sw.Command], float] = {
     sw.Resume: 10,
     sw.FlipIngress: 10,
     sw.Verify: 30,
-    sw.CleanUp: 120,
+    sw.CleanUp: 300,
     sw.Undo: 120,
 }
 RETRY_DELAY_S = 0.5
+
+# Each part of an undoing or a cleaning, and how often it is tried before it is left over, and told.
+PART_DEADLINE_S = 10
+RETIRE_DEADLINE_S = 60  # of the source's ingress, which waits until it is quiet there
+PART_TRIES = 3

@@ -2,15 +2,15 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
 
-from entourage.engine.deadlines import DEADLINE_S, RETRY_DELAY_S
-from entourage.model.ids import MemberId
+from entourage.engine.deadlines import DEADLINE_S, PART_DEADLINE_S, PART_TRIES, RETIRE_DEADLINE_S, RETRY_DELAY_S
+from entourage.model.ids import HostId, MemberId
 from entourage.model.world import Service
 from entourage.ports.errors import TemporaryError
-from entourage.ports.hypervisor import Hypervisor, ProgressCallback
+from entourage.ports.hypervisor import Hypervisor, ProgressCallback, RunState
 from entourage.ports.ingress import Ingress
 from entourage.ports.journal import Journal
 from entourage.ports.segments import Segments
@@ -62,7 +62,8 @@ class GroupMover:
         self._progress = progress
         self._shown = shown
         self._events: asyncio.Queue[sw.Event] = asyncio.Queue()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], sw.Command] = {}
+        self._made: set[MemberId] = set()  # whose target instance is this move's own
         self._marks: list[Mark] = []
 
     def abort(self, reason: str) -> None:
@@ -93,27 +94,31 @@ class GroupMover:
         self._marks.append(Mark(at=time.time(), what=what))
 
     def _start(self, commands: tuple[sw.Command, ...], group: Group) -> None:
+        before = dict(self._tasks)
         for command in commands:
-            if isinstance(command, sw.Undo):
-                # What is still under way must not act on what is being put back.
-                for running in self._tasks:
-                    running.cancel()
             task = asyncio.create_task(self._carry_out(command, group), name=str(command))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._tasks[task] = command
+            task.add_done_callback(self._tasks.pop)
+        for running, command in before.items():
+            # What is under way must not act on what is being put back; and when all are told to stop, nobody waits
+            # for a pass any more: were it to fail after the commit, it would be taken for a failure of what follows.
+            is_pass = isinstance(command, sw.Copy | sw.Refresh)
+            if any(isinstance(new, sw.Undo) or (is_pass and isinstance(new, sw.Stop | sw.Drain)) for new in commands):
+                running.cancel()
 
     async def _carry_out(self, command: sw.Command, group: Group) -> None:
         """Do what the command asks and post its event; after the commit, try again until it is done."""
         forward_only = isinstance(command, sw.Resume | sw.FlipIngress)
+        deadline_s = DEADLINE_S[type(command)]
         while True:
             try:
-                async with asyncio.timeout(DEADLINE_S[type(command)]):
+                async with asyncio.timeout(deadline_s):
                     event = await self._do(command, group)
             except Exception as error:  # noqa: BLE001 - whatever a driver's fault is, the move has to come to an end
-                reason = str(error) or f"no answer within {DEADLINE_S[type(command)]:g} s"
+                reason = _reason(error, deadline_s)
                 if forward_only:
                     self._mark(f"{command} failed, trying again: {reason}")
-                    await asyncio.sleep(error.delay if isinstance(error, TemporaryError) else RETRY_DELAY_S)
+                    await asyncio.sleep(_delay(error))
                     continue
                 if isinstance(command, sw.RedirectIngress):
                     # Late packets are lost until the route has flipped; no reason to give up the switch.
@@ -130,6 +135,7 @@ class GroupMover:
         match command:
             case sw.Prepare(name, host):
                 await hypervisor.prepare(member(name), host)
+                self._made.add(name)
                 return sw.Prepared(name)
             case sw.PreparePath():
                 return await self._prepare_path(group)
@@ -148,9 +154,6 @@ class GroupMover:
                 return sw.Drained(name, await hypervisor.drain(member(name), source=source, target=target))
             case sw.Resume(name, host):
                 return sw.Resumed(name, await hypervisor.resume(member(name), host))
-            case sw.Undo(stopped):
-                await self._undo(group, stopped)
-                return sw.Undone()
             case _:
                 return await self._do_for_all(command, group)
 
@@ -171,8 +174,11 @@ class GroupMover:
             case sw.Verify():
                 return sw.Verified(await self._drivers.verifier.problems(service))
             case sw.CleanUp():
-                await self._clean_up(group)
-                return sw.Cleaned()
+                problems = await self._clean_up(group)
+                return sw.Failed("cleanup", "; ".join(problems)) if problems else sw.Cleaned()
+            case sw.Undo():
+                problems = await self._undo(group)
+                return sw.Failed("undo", "; ".join(problems)) if problems else sw.Undone()
             case _:
                 raise AssertionError(f"unknown command {command}")
 
@@ -185,31 +191,56 @@ class GroupMover:
             await self._drivers.ingress.stage(self._service, group.target_site)
         return sw.PathReady()
 
-    async def _clean_up(self, group: Group) -> None:
+    async def _clean_up(self, group: Group) -> list[str]:
         """Sources first (they hold memory and licences); the old route last, when nothing comes that way any more."""
-        for name in group.order:
-            await self._drivers.hypervisor.remove(name, group.sources[name])
-        for segment in group.unstretch:
-            await self._drivers.segments.unstretch(self._service, segment)
+        drivers, service = self._drivers, self._service
+        parts = [
+            _insist(f"remove {m} on {h}", partial(drivers.hypervisor.remove, m, h)) for m, h in group.sources.items()
+        ]
+        parts += [_insist(f"unstretch {s}", partial(drivers.segments.unstretch, service, s)) for s in group.unstretch]
+        problems = await _all(parts)
         if group.moves_ingress:
-            await retire_source_ingress(self._drivers, self._service, group)
+            retire = partial(retire_source_ingress, drivers, service, group)
+            problems += await _all([_insist("retire the source's ingress", retire, deadline_s=RETIRE_DEADLINE_S)])
+        return problems
 
-    async def _undo(self, group: Group, stopped: frozenset[MemberId]) -> None:
-        """The users' service first: no redirect, every stopped source runs. Then the traces of the attempt."""
-        if group.moves_ingress:
-            await self._drivers.ingress.untunnel(self._service, source=group.source_site)
-        await _all(self._put_back(group, name, resume=name in stopped) for name in group.order)
-        await _all(self._drivers.hypervisor.remove(name, group.targets[name]) for name in group.order)
-        if group.moves_ingress:
-            await self._drivers.ingress.withdraw(self._service, group.target_site)
-        for segment in group.stretch:
-            await self._drivers.segments.unstretch(self._service, segment)
+    async def _undo(self, group: Group) -> list[str]:
+        """The users' service first: every source runs, and no redirect. Then the traces of the attempt.
 
-    async def _put_back(self, group: Group, name: MemberId, *, resume: bool) -> None:
+        Whatever fails, the rest is put back all the same; returns what could not be.
+        """
+        ingress, segments, service = self._drivers.ingress, self._drivers.segments, self._service
+        users_first = [self._put_back(member, host) for member, host in group.sources.items()]
+        if group.moves_ingress:
+            users_first.append(_insist("untunnel", partial(ingress.untunnel, service, source=group.source_site)))
+        problems = await _all(users_first)
+        traces = [
+            _insist(f"remove {member} on {host}", partial(self._remove_own, member, host))
+            for member, host in group.targets.items()
+        ]
+        if group.moves_ingress:
+            traces.append(_insist("withdraw", partial(ingress.withdraw, service, group.target_site)))
+        traces += [_insist(f"unstretch {s}", partial(segments.unstretch, service, s)) for s in group.stretch]
+        return problems + await _all(traces)
+
+    async def _put_back(self, member: MemberId, source: HostId) -> str | None:
         # The copy is ended before the member runs: it might complete, and stop the member again.
-        await self._drivers.hypervisor.abandon(self._service.member(name), source=group.sources[name])
-        if resume:
-            await self._drivers.hypervisor.resume(self._service.member(name), group.sources[name])
+        abandon = partial(self._drivers.hypervisor.abandon, self._service.member(member), source=source)
+        problem = await _insist(f"abandon the copy of {member}", abandon)
+        return await _insist(f"resume {member} on {source}", partial(self._run_again, member, source)) or problem
+
+    async def _run_again(self, member: MemberId, source: HostId) -> None:
+        """Look, then act: it may have been stopped or not, by us or by itself, and nobody told us yet."""
+        if await self._drivers.hypervisor.look(member, source) is not RunState.RUNNING:
+            await self._drivers.hypervisor.resume(self._service.member(member), source)
+
+    async def _remove_own(self, member: MemberId, target: HostId) -> None:
+        """Remove the target's instance, but nothing that was there before and made the preparing fail."""
+        if member not in self._made:
+            state = await self._drivers.hypervisor.look(member, target)
+            if state in (RunState.RUNNING, RunState.PAUSED):
+                raise PermanentError(f"the copy there is {state.value}, and not of this move: left as it is")
+        await self._drivers.hypervisor.remove(member, target)
 
 
 async def retire_source_ingress(drivers: Drivers, service: Service, group: Group) -> None:
@@ -220,12 +251,36 @@ async def retire_source_ingress(drivers: Drivers, service: Service, group: Group
     await drivers.ingress.untunnel(service, source=group.source_site)
 
 
-async def _all(work: Iterable[Coroutine[Any, Any, None]]) -> None:
-    """All at once, each to its end; then the first error, if any."""
-    outcomes = await asyncio.gather(*work, return_exceptions=True)
-    for outcome in outcomes:
-        if isinstance(outcome, BaseException):
-            raise outcome
+async def _insist(what: str, work: Callable[[], Awaitable[None]], *, deadline_s: float = PART_DEADLINE_S) -> str | None:
+    """Try a few times; None when it is done, else what could not be done and why."""
+    problem = None
+    for _ in range(PART_TRIES):
+        try:
+            async with asyncio.timeout(deadline_s):
+                await work()
+        except Exception as error:  # noqa: BLE001 - one part that fails, however, must not keep the others from it
+            problem = f"{what}: {_reason(error, deadline_s)}"
+            if isinstance(error, PermanentError):
+                break
+            await asyncio.sleep(_delay(error))
+        else:
+            return None
+    return problem
+
+
+async def _all(parts: Sequence[Awaitable[str | None]]) -> list[str]:
+    """All at once, each to its end: the problems."""
+    return [problem for problem in await asyncio.gather(*parts) if problem]
+
+
+def _reason(error: Exception, deadline_s: float) -> str:
+    if isinstance(error, TimeoutError) and not str(error):
+        return f"no answer within {deadline_s:g} s"
+    return str(error) or repr(error)
+
+
+def _delay(error: Exception) -> float:
+    return error.delay if isinstance(error, TemporaryError) else RETRY_DELAY_S
 
 
 def _describe(command: sw.Command) -> str:

@@ -53,16 +53,29 @@ def remove(lab: str, *, root: Path) -> None:
 
 @contextmanager
 def exclusive(lab: str) -> Iterator[None]:
-    """Hold the lab against every other process that brings it up or down; LabError if one does now.
+    """Hold the lab against every other process that brings it up or down; LabError if one does now."""
+    taken = f"lab {lab} is being brought up or down by another process; wait until it is done"
+    with _held(f"entourage-lab-{lab}", taken=taken):
+        yield
 
-    The lock is an abstract socket's name: it needs no file, and ends with the process however that ends.
-    """
+
+@contextmanager
+def exclusive_move(lab: str) -> Iterator[None]:
+    """Hold the lab's members against every other process that moves them; LabError if one does now."""
+    taken = f"a move is under way in lab {lab}; wait until it is done, or end it: Ctrl-C there puts everything back"
+    with _held(f"entourage-move-{lab}", taken=taken):
+        yield
+
+
+@contextmanager
+def _held(name: str, *, taken: str) -> Iterator[None]:
+    # An abstract socket's name needs no file, and ends with the process however that ends.
     holder = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        holder.bind(f"\0entourage-lab-{lab}")
+        holder.bind(f"\0{name}")
     except OSError as error:
         holder.close()
-        raise LabError(f"lab {lab} is being brought up or down by another process; wait until it is done") from error
+        raise LabError(taken) from error
     with holder:
         yield
 

@@ -16,6 +16,7 @@ LATE_DEVICE = "late"
 LATE_VNI = 0xFFFF00  # the relay counts this VNI and those above it as late packets
 _FIRST_SEGMENT_VNI = 100
 _LAB_NAME = re.compile(r"[a-z][a-z0-9-]{0,14}")
+_RESERVED = frozenset({"frr"})  # FRR has a folder of its own beside those of the labs
 
 
 def check_lab_name(lab: str) -> None:
@@ -24,11 +25,18 @@ def check_lab_name(lab: str) -> None:
         raise LabError(
             f"{lab!r} is no name for a lab: write 1 to 15 lower-case letters, digits and hyphens, a letter first"
         )
+    if lab in _RESERVED:
+        raise LabError(f"a lab cannot be named {lab!r}; choose another name")
 
 
 def namespace_prefix(lab: str) -> str:
     """What the names of all of the lab's namespaces, and of no other lab's, start with."""
     return f"ent.{lab}."
+
+
+def labs_of_namespaces() -> set[str]:
+    """The names of all labs that have a namespace."""
+    return {path.name.split(".")[1] for path in RUN_DIR.glob("ent.*.*")}
 
 
 def namespace_path(lab: str, node: str) -> Path:

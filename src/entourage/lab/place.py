@@ -4,7 +4,7 @@ import hashlib
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,17 +28,33 @@ UPLINK_DEVICE = "pop"  # an edge's cable to its provider router
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LinkOverrides:
+    """What every inter-site link has instead of what the file says: `rtt` in ms, `rate` in bit/s, `loss` 0..1."""
+
+    rtt: float | None = None
+    rate: float | None = None
+    loss: float | None = None
+
+    def apply(self, infrastructure: Infrastructure) -> Infrastructure:
+        """The infrastructure with these links."""
+        changes: dict[str, Any] = {name: value for name, value in asdict(self).items() if value is not None}
+        links = tuple(replace(link, **changes) for link in infrastructure.links)
+        return replace(infrastructure, links=links)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SpecTexts:
-    """The two files a lab was made from, kept as they were read: name and text of each."""
+    """What a lab was made from: name and text of two files as they were read, and what was asked for instead."""
 
     sites_file: str
     sites: str
     service_file: str
     service: str
+    links: LinkOverrides = field(default_factory=LinkOverrides)
 
     def parse(self) -> tuple[Infrastructure, Service]:
         """The model of both; raises SpecError."""
-        infrastructure = parse_infrastructure(self.sites, file=self.sites_file)
+        infrastructure = self.links.apply(parse_infrastructure(self.sites, file=self.sites_file))
         return infrastructure, parse_service(self.service, file=self.service_file, infrastructure=infrastructure)
 
 
@@ -110,10 +126,7 @@ class Place:
             "lab": self.name,
             "created": time.time(),
             "accel": self.accel,
-            "sites_file": texts.sites_file,
-            "sites": texts.sites,
-            "service_file": texts.service_file,
-            "service": texts.service,
+            **asdict(texts),
         }
         (self.run_dir / _RECORD).write_text(json.dumps(data))
 
@@ -139,14 +152,24 @@ def open_place(name: str) -> Place:
         if namespaces(name):
             hint = f"it was left half-way; first: entourage lab down --lab {name}"
         raise LabError(f"lab {name} is not up; {hint}") from None
-    texts = SpecTexts(**{key: data[key] for key in ("sites_file", "sites", "service_file", "service")})
+    given = {each.name: data[each.name] for each in fields(SpecTexts)}
+    texts = SpecTexts(**given | {"links": LinkOverrides(**given["links"])})
     infrastructure, service = texts.parse()
     return Place(name, infrastructure=infrastructure, service=service, accel=data["accel"])
 
 
 def known_labs() -> list[str]:
     """The names of all labs that are up, or have left something."""
-    return sorted(entry.name for entry in (lab_root() / "run").iterdir() if entry.is_dir())
+    folders = {entry.name for entry in (lab_root() / "run").iterdir() if entry.is_dir() and _may_be_lab(entry.name)}
+    return sorted(folders | names.labs_of_namespaces())
+
+
+def _may_be_lab(name: str) -> bool:
+    try:
+        names.check_lab_name(name)
+    except LabError:
+        return False
+    return True
 
 
 def tap_name(member: MemberId, number: int) -> str:

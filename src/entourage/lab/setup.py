@@ -38,6 +38,9 @@ _DEFAULT_CACHE = "/var/cache/entourage"
 _CACHE_PATH_MAX = 40
 _UNUSED_AFTER_S = 14 * 86400
 
+# One tree, whether or not the release's packages have moved to /usr, as on an installed system.
+_LINKS = {"bin": "usr/bin", "lib": "usr/lib", "lib64": "usr/lib64", "sbin": "usr/sbin", "var/run": "../run"}
+
 # What no program in the root reads: not unpacked, for speed and space.
 _EXCLUDED = (
     *(f"./usr/share/{name}" for name in ("doc", "info", "iso-codes", "lintian", "locale", "man", "perl", "perl5")),
@@ -104,9 +107,9 @@ def build() -> Path:
         if root.is_dir():
             os.utime(root)
             return root
-        _remove_leftovers(directory)
         aside = directory / f"building-{os.getpid()}"
         try:
+            _remove_leftovers(directory)
             _build_root(aside, archives=directory / "archives")
             os.sync()  # the name must not reach the disk before the content
             aside.rename(root)
@@ -144,11 +147,10 @@ def _remove_leftovers(directory: Path) -> None:
 
 def _build_root(root: Path, *, archives: Path) -> None:
     files = _download(archives)
-    root.mkdir()
-    # One tree, whether or not the release's packages have moved to /usr.
-    for name in ("bin", "lib", "lib64", "sbin"):
-        (root / "usr" / name).mkdir(parents=True)
-        (root / name).symlink_to(f"usr/{name}")
+    for link, target in _LINKS.items():
+        (root / link).parent.mkdir(parents=True, exist_ok=True)
+        (root / link).symlink_to(target)
+        (root / link).resolve().mkdir(parents=True)
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         list(pool.map(lambda file: _unpack(file, root), files))
     _say(f"unpacked {len(files)} packages")
@@ -239,8 +241,7 @@ def _furnish(root: Path) -> None:
     for path, mode in (("run", 0o755), ("tmp", 0o1777)):
         (root / path).mkdir(exist_ok=True)
         (root / path).chmod(mode)
-    (root / "var/run").unlink(missing_ok=True)
-    (root / "var/run").symlink_to("../run")
+    (root / "etc/frr").mkdir(exist_ok=True)
     os.chown(root / "etc/frr", FRR_ID, FRR_ID)
     nodes = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9), "net/tun": (10, 200)}
     if Path("/dev/kvm").exists():
@@ -249,6 +250,10 @@ def _furnish(root: Path) -> None:
     for name, (major, minor) in nodes.items():
         os.mknod(root / "dev" / name, stat.S_IFCHR | 0o666, os.makedev(major, minor))
         (root / "dev" / name).chmod(0o666)
+    try:
+        (root / "dev/null").read_bytes()
+    except PermissionError:
+        raise SetupError(f"{root} is on a file system without device nodes; set ENTOURAGE_CACHE to another") from None
 
 
 def _text(output: bytes | str) -> str:

@@ -13,6 +13,7 @@ from entourage.model.world import Service
 
 _REQUEST_DEADLINE_S = 3.0
 _ATTEMPTS = 3
+_MEASURED = 5
 _HEARTBEAT_DEADLINE_S = 6.0  # guests say that they live each second
 _LOOK_AGAIN_S = 0.1
 # What a corrupted guest writes: panics, and the virtio complaint seen with QEMU 7.2 under emulation.
@@ -60,6 +61,40 @@ class LabVerifier:
                     return None
             await asyncio.sleep(_LOOK_AGAIN_S)
         return f"{member} gave no sign of life within {_HEARTBEAT_DEADLINE_S:g} s"
+
+
+async def round_trips_ms(users: Path, service: Service) -> list[float]:
+    """What requests from the namespace `users` to a server and back take, all over one connection.
+
+    The first ones, which open the load balancer's own connections to its servers, are not counted. Raises OSError or
+    http.client.HTTPException if one is not answered.
+    """
+    unmeasured = len(service.chain[-1])
+    namespace = Namespace(users)
+    try:
+        took = await namespace.do(lambda _: _time_requests(str(service.address), unmeasured + _MEASURED))
+    finally:
+        namespace.close()
+    return took[unmeasured:]
+
+
+def _time_requests(address: str, count: int) -> list[float]:
+    connection = http.client.HTTPConnection(address, HTTP_PORT, timeout=_REQUEST_DEADLINE_S)
+    try:
+        connection.connect()
+        return [_time_request(connection) for _ in range(count)]
+    finally:
+        connection.close()
+
+
+def _time_request(connection: http.client.HTTPConnection) -> float:
+    start = time.monotonic()
+    connection.request("GET", "/")
+    response = connection.getresponse()
+    response.read()
+    if response.status != http.HTTPStatus.OK:
+        raise http.client.HTTPException(f"status {response.status}")
+    return (time.monotonic() - start) * 1000
 
 
 def _get(address: str) -> str | None:

@@ -2,13 +2,16 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from entourage.lab.errors import LabError
+from entourage.lab.fabric import LabStatus
 from entourage.lab.guests import FAILED, READY
-from entourage.lab.leftovers import exclusive, leftovers, remove
+from entourage.lab.leftovers import exclusive, exclusive_move, leftovers, namespaces, remove
 from entourage.lab.names import check_lab_name
-from entourage.lab.place import Place, SpecTexts, open_place
+from entourage.lab.place import LinkOverrides, Place, SpecTexts, known_labs, open_place
 from entourage.lab.setup import lab_root
 from entourage.model.ids import HostId, MemberId
 from entourage.operations.observe import Observation, observe
@@ -23,11 +26,61 @@ _LOOK_AGAIN_S = 0.1
 Progress = Callable[[str, int, int], None]  # what is being done, steps done, steps in all
 
 
-def read_texts(sites: Path, service: Path) -> SpecTexts:
-    """The two files' texts; raises SpecError if one cannot be read."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabState:
+    """One lab, whole or not. `is_whole`: it was brought up to its end, every node is there and every BGP session stands.
+
+    `network` and `is_whole` are None for one who may not look: that takes root. `is_half_made`: it has no record, so
+    it is still being brought up, or was left half-way; `network` is None then, too.
+    """
+
+    name: str
+    is_half_made: bool
+    is_whole: bool | None
+    namespaces: int
+    network: LabStatus | None
+
+    def to_json(self) -> dict[str, Any]:
+        """The lab for `lab status --json`."""
+        network = None if self.network is None else asdict(self.network)
+        return {
+            "lab": self.name,
+            "half_made": self.is_half_made,
+            "whole": self.is_whole,
+            "namespaces": self.namespaces,
+            "network": network,
+        }
+
+
+def read_texts(sites: Path, service: Path, links: LinkOverrides | None = None) -> SpecTexts:
+    """The two files' texts, and what inter-site links have instead; raises SpecError if a file cannot be read."""
     return SpecTexts(
-        sites_file=str(sites), sites=read_text(sites), service_file=str(service), service=read_text(service)
+        sites_file=str(sites),
+        sites=read_text(sites),
+        service_file=str(service),
+        service=read_text(service),
+        links=links or LinkOverrides(),
     )
+
+
+async def lab_states(*, may_look: bool) -> list[LabState]:
+    """Every lab of which something is there. `may_look`: inside the labs, too, which takes root."""
+    return [await _lab_state(name, may_look=may_look) for name in known_labs()]
+
+
+async def _lab_state(name: str, *, may_look: bool) -> LabState:
+    spaces = len(namespaces(name))
+    try:
+        place_ = open_place(name)
+    except LabError:
+        return LabState(name=name, is_half_made=True, is_whole=False, namespaces=spaces, network=None)
+    if not may_look:
+        return LabState(name=name, is_half_made=False, is_whole=None, namespaces=spaces, network=None)
+    try:
+        network = await place_.fabric.status()
+    finally:
+        await place_.fabric.close()
+    return LabState(name=name, is_half_made=False, is_whole=network.is_up, namespaces=spaces, network=network)
 
 
 async def bring_up(place_: Place, texts: SpecTexts, progress: Progress) -> None:
@@ -52,7 +105,7 @@ async def bring_up(place_: Place, texts: SpecTexts, progress: Progress) -> None:
 async def take_down(name: str) -> list[str]:
     """Remove everything of the lab, in whatever state it is; what there was, a line each."""
     check_lab_name(name)
-    with exclusive(name):
+    with exclusive(name), exclusive_move(name):
         found = leftovers(name, root=lab_root())
         await asyncio.to_thread(remove, name, root=lab_root())
         remaining = leftovers(name, root=lab_root())

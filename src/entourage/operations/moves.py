@@ -1,6 +1,5 @@
 """Planning a move, running it, and its report."""
 
-import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,7 +12,9 @@ from entourage.engine.mover import GroupMover, Mark
 from entourage.engine.uncoordinated import UncoordinatedMover, times
 from entourage.lab.errors import LabError
 from entourage.lab.journal import FileJournal
+from entourage.lab.leftovers import exclusive_move
 from entourage.model.ids import MemberId, SiteId, site_of
+from entourage.operations.interruption import Interruption
 from entourage.operations.observe import Observation, observe
 from entourage.paths import to_json, trace
 from entourage.planner import MoveRequest, Plan, Refusal, Strategy, plan
@@ -43,6 +44,17 @@ class Shown:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Doing:
+    """A move under way: its id, when it began, and who keeps, watches and may end it."""
+
+    move: str
+    started: float
+    journal: FileJournal
+    shown: Shown
+    interruption: Interruption
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Switched:
     """What both kinds of movers leave behind for the report."""
 
@@ -61,11 +73,8 @@ def make_plan(wired: Wired, seen: Observation, request: MoveRequest) -> Plan | R
     return plan(seen.snapshot, request, loads=seen.load(), capabilities=capabilities, stretched=seen.stretched)
 
 
-async def run_move(wired: Wired, request: MoveRequest, *, journals: Path, shown: Shown) -> dict[str, Any]:
-    """Plan the move, run it, and return its report; what users saw is added by whoever has users.
-
-    Raises RefusedError before anything is changed, LabError if the service is not at rest.
-    """
+async def admit(wired: Wired, request: MoveRequest) -> tuple[Observation, Plan]:
+    """What is now, and the plan of the move. RefusedError if there is none, LabError if the service is not at rest."""
     before = await observe(wired)
     oddities = before.oddities()
     if oddities:
@@ -73,18 +82,39 @@ async def run_move(wired: Wired, request: MoveRequest, *, journals: Path, shown:
     planned = make_plan(wired, before, request)
     if isinstance(planned, Refusal):
         raise RefusedError(planned)
-    started = time.time()
-    move = f"{wired.place.service.id}-{datetime.fromtimestamp(started, tz=UTC):%Y%m%d-%H%M%S}"
-    journal = FileJournal(journals / f"{move}.journal")
+    return before, planned
+
+
+async def run_move(
+    wired: Wired, request: MoveRequest, *, journals: Path, shown: Shown, interruption: Interruption | None = None
+) -> dict[str, Any]:
+    """Plan the move, run it, and return its report; what users saw is added by whoever has users.
+
+    Raises RefusedError before anything is changed, LabError if the service is not at rest or being moved already.
+    An `interruption` before the commit puts everything back; a move without a commit point goes on to its end.
+    """
+    interruption = interruption or Interruption()
+    with exclusive_move(wired.place.name):
+        before, planned = await admit(wired, request)
+        started = time.time()
+        move = f"{wired.place.service.id}-{datetime.fromtimestamp(started, tz=UTC):%Y%m%d-%H%M%S}"
+        journal = FileJournal(journals / f"{move}.journal")
+        await journal.write("planned", {"move": move, "plan": planned.to_json()})
+        # From here on to cancel would leave things as they are just then.
+        with interruption.instead(lambda _: None):
+            doing = _Doing(move=move, started=started, journal=journal, shown=shown, interruption=interruption)
+            return await _carry_out(wired, planned, before, doing)
+
+
+async def _carry_out(wired: Wired, planned: Plan, before: Observation, doing: _Doing) -> dict[str, Any]:
     group = group_of(planned, before)
-    await journal.write("planned", {"move": move, "plan": planned.to_json()})
-    switched = await _switch(wired, planned.strategy, group, journal, shown)
+    switched = await _switch(wired, planned.strategy, group, doing)
     ended = time.time()
-    await journal.write("ended", {"outcome": switched.outcome})
+    await doing.journal.write("ended", {"outcome": switched.outcome})
     after = await observe(wired)
     document = {
         "schema": SCHEMA,
-        "move": move,
+        "move": doing.move,
         "service": wired.place.service.id,
         "source": group.source_site,
         "target": group.target_site,
@@ -92,8 +122,8 @@ async def run_move(wired: Wired, request: MoveRequest, *, journals: Path, shown:
         "outcome": switched.outcome,
         "reason": switched.reason,
         "problems": list(switched.problems),
-        "started_at": started,
-        "total_s": round(ended - started, 3),
+        "started_at": doing.started,
+        "total_s": round(ended - doing.started, 3),
         **_figures(wired, group, switched),
         "ingress": await _ingress(wired, group, switched),
         "sessions": None,
@@ -162,18 +192,8 @@ def add_users(document: dict[str, Any], *, sessions: Mapping[str, Any], requests
     document["requests"] = dict(requests)
 
 
-def write_report(document: Mapping[str, Any], folder: Path) -> Path:
-    """Keep a move's report as `<folder>/<move>.json`, whole or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{document['move']}.json"
-    aside = path.with_suffix(".json.part")
-    aside.write_text(json.dumps(document, indent=1))
-    aside.rename(path)
-    return path
-
-
-async def _switch(wired: Wired, strategy: Strategy, group: Group, journal: FileJournal, shown: Shown) -> _Switched:
-    service = wired.place.service
+async def _switch(wired: Wired, strategy: Strategy, group: Group, doing: _Doing) -> _Switched:
+    service, journal, shown = wired.place.service, doing.journal, doing.shown
     if strategy is Strategy.GROUP:
         mover = GroupMover(
             service,
@@ -182,7 +202,8 @@ async def _switch(wired: Wired, strategy: Strategy, group: Group, journal: FileJ
             progress=shown.progress,
             shown=lambda state: shown.phase(type(state).__name__.lower()),
         )
-        done = await mover.run(group)
+        with doing.interruption.instead(mover.abort):
+            done = await mover.run(group)
         if isinstance(done.state, sw.Done):
             at = done.state.times
             return _Switched(
@@ -204,9 +225,9 @@ async def _switch(wired: Wired, strategy: Strategy, group: Group, journal: FileJ
             marks=done.marks,
         )
     shown.phase("migrating")
-    own = await UncoordinatedMover(service, wired.drivers, journal, progress=shown.progress).run(
-        group, at_once=strategy is Strategy.PARALLEL
-    )
+    own_mover = UncoordinatedMover(service, wired.drivers, journal, progress=shown.progress)
+    with doing.interruption.instead(lambda _: shown.phase("migrating to its end, for there is no way back")):
+        own = await own_mover.run(group, at_once=strategy is Strategy.PARALLEL)
     paused, resumed = times(own)
     return _Switched(
         outcome="rolled-back" if own.failures else "committed",

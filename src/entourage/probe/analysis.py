@@ -212,7 +212,7 @@ def summarise_stream(log: ProbeLog, *, start: float, end: float) -> StreamSummar
     """The packets from `start` to before `end`, all regions together; gaps are looked for region by region."""
     counts = [_count(stream, start, end) for stream in log.streams]
     round_trips = [t for c in counts for t in c.round_trips]
-    gaps = [(b - a, a) for s in log.streams for a, b in _silences(s) if a < end and b > start]
+    gaps = [(b - a, a) for s in log.streams for a, b in silences(s) if a < end and b > start]
     send_gaps = [b - a for s in log.streams for (a, _), (b, _) in pairwise(s.packets) if a < end and b > start]
     longest = max(gaps, default=None)
     p50 = quantile(round_trips, 0.5)
@@ -272,7 +272,7 @@ def _survived(session: Session, start: float, end: float) -> bool:
     return any(m.answered and m.until > start for m in session.messages)
 
 
-def _silences(stream: Stream) -> Sequence[tuple[float, float]]:
+def silences(stream: Stream) -> Sequence[tuple[float, float]]:
     """The times (from, to) between consecutive echoes, closed at both ends by the first and last packet sent."""
     if not stream.packets:
         return ()

@@ -57,6 +57,7 @@ class Probe:
             gc.freeze()  # what lives as long as the process need not be looked at again and again
             self._stream.start()
             self._requests.start()
+            self._log.flush()
             _say("ready")
             while not stop.is_set():
                 await asyncio.wait((stopping,), timeout=_TICK_S)
@@ -72,8 +73,8 @@ class Probe:
         if abs(step_ms := (offset - self._clock_offset) * 1000) > _STEP_MS:
             self._log.step(now, step_ms)
         self._clock_offset = offset
+        self._log.flush()  # before the status: what it tells of is in the log
         _say(json.dumps(self._status(now).to_json()))
-        self._log.flush()
 
     def _status(self, now: float) -> Status:
         sessions, requests, stream = self._sessions, self._requests, self._stream

@@ -51,6 +51,7 @@ class ProbeProcess:
         self._process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "entourage.probe", "-", "--parent", str(os.getpid()),
             stdin=PIPE, stdout=PIPE, stderr=PIPE,
+            start_new_session=True,  # Ctrl-C is for the command: it stops its probes when it has finished
         )  # fmt: skip
         self._reading = asyncio.gather(self._read_stdout(self._process), self._read_stderr(self._process))
         try:
@@ -59,9 +60,7 @@ class ProbeProcess:
                 lambda: self._ready, deadline_s=self.config.open_deadline_s + _START_S, what="was not ready"
             )
         except BaseException:
-            with suppress(ProcessLookupError):
-                self._process.kill()
-            await self._collect()
+            await self._kill()
             raise
 
     async def wait_status(self, condition: Callable[[Status], bool], *, deadline_s: float) -> Status:
@@ -88,16 +87,18 @@ class ProbeProcess:
             return
         early = self._ended
         try:
-            with suppress(ProcessLookupError):
-                self._process.terminate()
+            # A signal to a process that has ended makes Popen collect its exit code before asyncio can.
+            if not early:
+                with suppress(ProcessLookupError):
+                    self._process.terminate()
             async with asyncio.timeout(_STOP_S):
-                await self._process.wait()
+                code = await self._collect()
         except TimeoutError:
-            self._reason = self._reason or f"it did not end within {_STOP_S:g} s"
-        finally:
-            with suppress(ProcessLookupError):
-                self._process.kill()
-            code = await self._collect()
+            self._reason = f"it did not end within {_STOP_S:g} s of being told to"
+            code = await self._kill()
+        except BaseException:
+            await self._kill()
+            raise
         if early or code != 0:
             raise ProbeError(self._describe(f"ended {'by itself ' if early else ''}with code {code}"))
 
@@ -130,12 +131,19 @@ class ProbeProcess:
         if not condition():
             raise ProbeError(self._describe("ended"))
 
+    async def _kill(self) -> int:
+        assert self._process is not None
+        if not self._ended:
+            with suppress(ProcessLookupError):
+                self._process.kill()
+        return await self._collect()
+
     async def _collect(self) -> int:
         """Wait for the end of a process that is about to end, and for the rest of its output; its exit code."""
         assert self._process is not None
         assert self._reading is not None
         code = await self._process.wait()
-        await self._reading
+        await asyncio.shield(self._reading)  # a caller that gives up waiting does not end the reading
         self._process = None
         return code
 

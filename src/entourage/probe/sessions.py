@@ -1,4 +1,8 @@
-"""Long-lived TCP sessions: each sends a numbered message every few seconds and expects the right reply."""
+"""Long-lived TCP sessions: each sends a numbered message every few seconds and expects the right reply.
+
+A closed loop: a session that waits sends nothing. Its waits are judged one by one (the longest, those over 1 s);
+for the distribution of latencies see `requests`, which is open.
+"""
 
 import asyncio
 import time

@@ -74,11 +74,18 @@ class Requests(TypedDict):
     failed: NotRequired[Count]
 
 
-class RequestsOfMove(TypedDict):
-    """Requests before and after a move: over all regions, or for each region by its name."""
+class RequestsOfRegions(Requests):
+    """The figures of the region that counts most, and of every region."""
 
-    before: Requests | dict[str, Requests] | None
-    after: Requests | dict[str, Requests] | None
+    region: str
+    regions: dict[str, Requests]
+
+
+class RequestsOfMove(TypedDict):
+    """Requests before and after a move: with every region's beside them, over all regions, or for each by its name."""
+
+    before: RequestsOfRegions | Requests | dict[str, Requests] | None
+    after: RequestsOfRegions | Requests | dict[str, Requests] | None
 
 
 class MemberOfMove(TypedDict):

@@ -91,9 +91,12 @@ def label(name: str) -> str:
 
 
 def by_region(requests: object) -> dict[str, Mapping[str, Any]]:
-    """Request figures for each region, from either shape: one set for all ("all regions"), or one each."""
+    """Request figures for each region, from every shape: one set for all ("all regions"), one each, or both."""
     if not isinstance(requests, Mapping) or not requests:
         return {}
+    regions = requests.get("regions")
+    if isinstance(regions, Mapping):
+        return by_region(regions)
     if any(isinstance(value, Mapping) for value in requests.values()):
         return {str(region): figures for region, figures in requests.items() if isinstance(figures, Mapping)}
     return {"all regions": requests}

@@ -9,7 +9,7 @@ from typing import Final
 
 _SHOWN = 60  # characters of the user's text in a message; a line of a broken file can be a megabyte long
 _LISTED = 8  # known words in a hint
-_COMPARED = 200  # known words looked at for a likely one: comparing is slow
+_COMPARED = 100  # known words looked at for a likely one: comparing is slow
 
 
 @dataclass(frozen=True, slots=True, order=True)

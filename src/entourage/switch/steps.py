@@ -68,9 +68,9 @@ def _unlisted(state: State, event: Event) -> ProtocolError:
     return ProtocolError(f"{event} cannot happen in {type(state).__name__}")
 
 
-def _back(group: Group, stopped: frozenset[MemberId], event: Failed | AbortRequested) -> Step:
+def _back(group: Group, event: Failed | AbortRequested) -> Step:
     reason = event.reason if isinstance(event, AbortRequested) else f"{event.what}: {event.reason}"
-    return Undoing(group=group, reason=reason), (Undo(stopped),)
+    return Undoing(group=group, reason=reason), (Undo(),)
 
 
 def _preparing(state: Preparing, event: Event) -> Step:
@@ -80,7 +80,7 @@ def _preparing(state: Preparing, event: Event) -> Step:
         case PathReady():
             state = replace(state, path_ready=True)
         case Failed() | AbortRequested():
-            return _back(state.group, frozenset(), event)
+            return _back(state.group, event)
         case _:
             raise _unlisted(state, event)
     if state.path_ready and state.prepared == state.group.members():
@@ -89,27 +89,23 @@ def _preparing(state: Preparing, event: Event) -> Step:
 
 
 def _copying(state: Copying, event: Event) -> Step:
+    waiting = [member for member in state.group.order if member not in state.held]
     match event:
+        case Held(member) if member != waiting[0]:
+            raise _unlisted(state, event)  # one at a time, in the group's order
         case Held(member, _, stopped_at) if stopped_at is not None:
-            return (
-                _stop_all(state.group, {member: stopped_at})
-                if _is_last(state, member)
-                else _back(state.group, frozenset({member}), Failed(f"copy {member}", "it stopped by itself too early"))
-            )
+            if waiting == [member]:
+                return _stop_all(state.group, {member: stopped_at})
+            return _back(state.group, Failed(f"copy {member}", "it stopped by itself too early"))
         case Held(member, left):
             held = {**state.held, member: left}
-            waiting = [m for m in state.group.order if m not in held]
-            if waiting:
-                return replace(state, held=held), (Copy(waiting[0]),)
-            return _next_round(Converging(group=state.group, round=0, refreshing=frozenset(), left=held))
+            if waiting == [member]:
+                return _next_round(Converging(group=state.group, round=0, refreshing=frozenset(), left=held))
+            return replace(state, held=held), (Copy(waiting[1]),)
         case Failed() | AbortRequested():
-            return _back(state.group, frozenset(), event)
+            return _back(state.group, event)
         case _:
             raise _unlisted(state, event)
-
-
-def _is_last(state: Copying, member: MemberId) -> bool:
-    return state.group.members() - set(state.held) == {member}
 
 
 def _next_round(state: Converging) -> Step:
@@ -142,7 +138,7 @@ def _converging(state: Converging, event: Event) -> Step:
             after = replace(state, refreshing=refreshing, left={**state.left, member: left})
             return (after, ()) if refreshing else _next_round(after)
         case Failed() | AbortRequested():
-            return _back(state.group, frozenset(), event)
+            return _back(state.group, event)
         case _:
             raise _unlisted(state, event)
 
@@ -162,8 +158,7 @@ def _stopping(state: Stopping, event: Event) -> Step:
         case Held():
             return state, ()  # the pass that was under way when all were told to stop: nothing new
         case Failed() | AbortRequested():
-            # A stop that failed or did not come back may still have happened: all count as stopped.
-            return _back(state.group, state.group.members(), event)
+            return _back(state.group, event)
         case _:
             raise _unlisted(state, event)
 
@@ -186,7 +181,7 @@ def _draining(state: Draining, event: Event) -> Step:
         case Held():
             return state, ()  # the pass that was under way when all were told to stop: nothing new
         case Failed() | AbortRequested():
-            return _back(state.group, state.group.members(), event)
+            return _back(state.group, event)
         case _:
             raise _unlisted(state, event)
 
@@ -210,7 +205,7 @@ def _committing(state: Committing, event: Event) -> Step:
             return state, ()  # a late report; and too late to say no: the record may be written already
         case Failed():
             # Whether the record is on storage is for whoever reads the journal to find out; see the engine.
-            return _back(state.group, state.group.members(), event)
+            return _back(state.group, event)
         case _:
             raise _unlisted(state, event)
 
@@ -239,7 +234,7 @@ def _verifying(state: Verifying, event: Event) -> Step:
             return Cleaning(group=state.group, times=state.times, problems=problems), (CleanUp(),)
         case Failed(what, reason):
             return Cleaning(group=state.group, times=state.times, problems=(f"{what}: {reason}",)), (CleanUp(),)
-        case AbortRequested():
+        case Held() | AbortRequested():
             return state, ()
         case _:
             raise _unlisted(state, event)
@@ -252,7 +247,7 @@ def _cleaning(state: Cleaning, event: Event) -> Step:
         case Failed(what, reason):
             problems = (*state.problems, f"{what}: {reason}")
             return Done(group=state.group, times=state.times, problems=problems), ()
-        case AbortRequested():
+        case Held() | AbortRequested():
             return state, ()
         case _:
             raise _unlisted(state, event)

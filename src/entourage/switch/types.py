@@ -219,9 +219,7 @@ class CleanUp:
 
 @dataclass(frozen=True, slots=True)
 class Undo:
-    """Put everything back: `stopped` members run at the source first, then all traces go. Answered by Undone."""
-
-    stopped: frozenset[MemberId]
+    """Put everything back: every source runs, whatever came of stopping it; then all traces go. Answered by Undone."""
 
 
 Command = (

@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -170,7 +169,8 @@ def test_each_failed_request_is_counted_with_its_reason(seen: ProbeLog) -> None:
 
 def test_requests_are_due_at_a_steady_rate_whatever_became_of_others(seen: ProbeLog) -> None:
     due = sorted(r.scheduled_at for r in seen.requests)
-    assert [b - a for a, b in pairwise(due)] == pytest.approx([0.2] * (len(due) - 1), abs=0.05)
+    assert [round((t - due[0]) * 5) for t in due] == list(range(len(due)))
+    assert len(due) > 25  # more than five seconds of them: the silent request held nobody up
 
 
 def test_the_streams_faults_are_counted(seen: ProbeLog) -> None:

@@ -64,7 +64,7 @@ def test_binary_file(tmp_path: Path, content: bytes, expected: tuple[str, ...]) 
         (b"[" * 1000, ("1:21", "nested more than 20 levels deep")),
         (b"- " * 1000, ("1:41", "nested more than 20 levels deep")),
         (b"? " * 1000, ("1:41", "nested more than 20 levels deep")),
-        (b"a: [" + b"1," * 60_000, ("1:99999", "more than 50000 values")),
+        (b"a: [" + b"1," * 60_000, ("1:39999", "more than 20000 values")),
         (b"a: &b [x]\n---\nc: d\n", ("2:1", "a second document begins here")),
     ],
 )
@@ -179,7 +179,7 @@ def test_all_problems_come_at_once_in_the_order_of_the_file() -> None:
         ("22:11", "unknown role 'fireawll'"),
         ("33:49", "duplicate MAC address 52:54:00:20:02:01, first on line 27"),
         ("39:17", "'-1 MB/s' is negative"),
-        ("41:37", "address 10.20.4.11 is outside segment 'inside', 10.20.3.0/24"),
+        ("41:36", "address 10.20.4.11 is outside segment 'inside', 10.20.3.0/24"),
         ("49:34", "member 'web1' is in the chain twice, first on line 49, column 22"),
     ]
 

@@ -1,6 +1,8 @@
 """A hypervisor in memory: as strict as a real one about what can be done in which state, and stricter."""
 
-from entourage.drivers.memory.world import MemoryCopy, MemoryStream, MemoryWorld
+import math
+
+from entourage.drivers.memory.world import STEP_S, MemoryCopy, MemoryStream, MemoryWorld
 from entourage.model.ids import HostId, MemberId
 from entourage.model.world import Member
 from entourage.ports.errors import PermanentError, UnsupportedError
@@ -60,15 +62,17 @@ class MemoryHypervisor:
             stream = self._begin(member, source=source, target=target)
             return await self._pass(member.id, stream, progress)
 
-    async def refresh(self, member: Member, *, source: HostId) -> CopyRound:
-        """What was left, then what was dirtied since is left."""
+    async def refresh(self, member: Member, *, source: HostId, pace: float) -> CopyRound:
+        """What was dirtied since the last pass, in steps of what `pace` allows."""
         async with self._world.call("hypervisor.refresh", member.id, source):
             self._require(Capability.HOLD, "copy and hold")
+            if pace <= 0:
+                raise PermanentError(f"{member.id} on {source}: at {pace:g} bytes/s a pass never ends")
             stream = self._stream(member.id, source)
             copy = self._world.copy_on(member.id, source)
             if copy.paused_at is not None:
                 return CopyRound(left=0, stopped_at=copy.paused_at)
-            return await self._pass(member.id, stream, None)
+            return await self._pass(member.id, stream, None, pace=pace)
 
     async def stop(self, member: Member, *, source: HostId) -> float:
         """Pause it; a paused one is paused since it was."""
@@ -102,6 +106,7 @@ class MemoryHypervisor:
             if copy.state is RunState.PAUSED:
                 if copy.handed_over:
                     self._require(Capability.ABORT_AFTER_DRAIN, "run a source again that was handed over")
+                    copy.handed_over = False
                 self._world.run(member.id, host)
             if copy.state is not RunState.RUNNING or copy.resumed_at is None:
                 raise PermanentError(f"{member.id} on {host}: it is {copy.state.value}, it cannot run")
@@ -168,12 +173,14 @@ class MemoryHypervisor:
             raise PermanentError(f"{member} on {source}: no copy is under way")
         return stream
 
-    async def _pass(self, member: MemberId, stream: MemoryStream, progress: ProgressCallback | None) -> CopyRound:
+    async def _pass(
+        self, member: MemberId, stream: MemoryStream, progress: ProgressCallback | None, *, pace: float = math.inf
+    ) -> CopyRound:
         stream.held = False
         began, stream.pass_began = stream.pass_began, self._world.now
         if stream.passes:
             stream.left += self._dirtied(member, stream, since=began)
-        await self._send(member, stream, progress)
+        await self._send(member, stream, progress, pace=pace)
         stream.passes += 1
         stream.left = self._dirtied(member, stream, since=stream.pass_began)
         stream.held = True
@@ -191,13 +198,16 @@ class MemoryHypervisor:
         rate = self._world.dirty_rates.get(member, copy.dirty_rate)
         return min(copy.memory, _PAGE + int(rate * (self._world.now - since)))
 
-    async def _send(self, member: MemberId, stream: MemoryStream, progress: ProgressCallback | None) -> None:
+    async def _send(
+        self, member: MemberId, stream: MemoryStream, progress: ProgressCallback | None, *, pace: float = math.inf
+    ) -> None:
         """All that is left. PermanentError if the stream breaks meanwhile."""
+        at_once = max(1, int(min(self._world.bytes_per_step, pace * STEP_S)))
         while stream.left:
             await self._world.step()
             if self._world.copy_on(member, stream.source).stream is not stream:
                 raise PermanentError(f"{member}: its copy from {stream.source} to {stream.target} was broken off")
-            sent = min(stream.left, self._world.bytes_per_step)
+            sent = min(stream.left, at_once)
             stream.left, stream.copied = stream.left - sent, stream.copied + sent
             self._report(member, stream, progress)
 
@@ -208,7 +218,7 @@ class MemoryHypervisor:
                     member=member,
                     copied=stream.copied,
                     left=stream.left,
-                    rate=0.0 if stream.held else self._world.bytes_per_step * 8e3,
+                    rate=0.0 if stream.held else self._world.bytes_per_step * 8 / STEP_S,
                     passes=stream.passes,
                     held=stream.held,
                 )

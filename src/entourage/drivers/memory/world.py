@@ -10,7 +10,7 @@ from entourage.ports.errors import PermanentError
 from entourage.ports.hypervisor import Capability, RunState
 from entourage.ports.ingress import Announcement, IngressCapability
 
-_STEP_S = 0.001
+STEP_S = 0.001  # of the world's time
 _EPOCH = 1_000_000.0
 
 
@@ -110,7 +110,7 @@ class MemoryWorld:
 
     async def step(self) -> None:
         """Let everybody else act once; a millisecond of the world's time."""
-        self.now += _STEP_S
+        self.now += STEP_S
         await asyncio.sleep(0)
 
     def copy_on(self, member: MemberId, host: HostId) -> MemoryCopy:
@@ -155,8 +155,8 @@ class MemoryWorld:
                     found.append(f"{member} on {host}: {copy.state.value}, {copy.stream}")
             if not any(site_of(host) == home for host in self.running(member)):
                 found.append(f"{member} does not run at {home}")
-        for (name, site), announcement in self.announcements.items():
-            if name == service and (site != home or announcement is not Announcement.ACTIVE):
+        for (owner, site), announcement in self.announcements.items():
+            if owner == service and (site != home or announcement is not Announcement.ACTIVE):
                 found.append(f"{site} announces: {announcement.value}")
         if (service, home) not in self.announcements:
             found.append(f"{home} does not announce")

@@ -1,0 +1,435 @@
+"""The group switch as a state machine, driven by every order of events that hypothesis thinks of."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import TypeVar, get_args
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from entourage.model.ids import HostId, MemberId, SiteId
+from entourage.switch import Group, Policy, ProtocolError, advance, begin
+from entourage.switch import types as sw
+
+S = TypeVar("S")
+NAMES = tuple(MemberId(name) for name in ("rt", "fw", "lb", "web1", "web2"))
+A, B = NAMES[:2]
+BEFORE_COMMIT = (sw.Preparing, sw.Copying, sw.Converging, sw.Stopping, sw.Draining)
+AFTER_COMMIT = (sw.Resuming, sw.Verifying, sw.Cleaning)
+ENDS = (sw.Done, sw.RolledBack)
+
+
+def a_group(
+    size: int = 3, *, moves_ingress: bool = True, enough: int = 1000, max_rounds: int = 3, link_rate: float = 25e6
+) -> Group:
+    order = NAMES[:size]
+    return Group(
+        order=order,
+        sources={member: HostId("east/h1") for member in order},
+        targets={member: HostId("west/h1") for member in order},
+        source_site=SiteId("east"),
+        target_site=SiteId("west"),
+        moves_ingress=moves_ingress,
+        policy=Policy(link_rate=link_rate, enough_bytes=enough, max_rounds=max_rounds),
+    )
+
+
+GROUPS = st.builds(
+    a_group,
+    size=st.integers(1, 5),
+    moves_ingress=st.booleans(),
+    enough=st.integers(0, 2000),
+    max_rounds=st.integers(0, 3),
+)
+
+
+@dataclass
+class Run:
+    """A switch under way, with every command that has not been answered yet and all that was ever told to happen."""
+
+    state: sw.State
+    waiting: list[sw.Command]
+    commands: list[sw.Command] = field(default_factory=list)
+    events: list[sw.Event] = field(default_factory=list)
+    states: list[type] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, group: Group) -> "Run":
+        state, commands = begin(group)
+        return cls(state=state, waiting=list(commands), commands=list(commands), states=[type(state)])
+
+    def happen(self, event: sw.Event) -> None:
+        self.events.append(event)
+        self.state, commands = advance(self.state, event)
+        if any(isinstance(command, sw.Undo) for command in commands):
+            self.waiting.clear()  # as the engine does: nothing that is under way is waited for any more
+        self.waiting += commands
+        self.commands += commands
+        self.states.append(type(self.state))
+        self.require_order()
+
+    def answer(self, command: sw.Command, *, left: int = 0, stopped_at: float | None = None) -> None:
+        self.waiting.remove(command)
+        event = answer_of(command, left=left, stopped_at=stopped_at)
+        if event is not None:
+            self.happen(event)
+
+    def answer_all(self, kinds: Iterable[type]) -> None:
+        for command in [c for c in self.waiting if isinstance(c, tuple(kinds))]:
+            self.answer(command)
+
+    def require(self, kind: type[S]) -> S:
+        assert isinstance(self.state, kind)
+        return self.state
+
+    def require_order(self) -> None:
+        """What must be so whatever has happened: the order of stop, drain, record and resume."""
+        members = self.state.group.members()
+        drained = members & {e.member for e in self.events if isinstance(e, sw.Drained)}
+        stopped = {e.member for e in self.events if isinstance(e, sw.Stopped)}
+        stopped |= {e.member for e in self.events if isinstance(e, sw.Held) and e.stopped_at is not None}
+        stopped &= members  # while all is undone strangers may report what they like
+        recorded = any(isinstance(e, sw.Recorded) for e in self.events)
+        kinds = [type(command) for command in self.commands]
+        if sw.Drain in kinds:
+            assert stopped == members
+        if sw.RecordCommit in kinds:
+            assert drained == stopped == members
+            assert kinds.count(sw.RecordCommit) == 1
+        if sw.Resume in kinds or sw.FlipIngress in kinds:
+            assert recorded
+            assert sw.Undo not in kinds
+        if sw.CleanUp in kinds:
+            assert {e.member for e in self.events if isinstance(e, sw.Resumed)} == members
+        assert kinds.count(sw.Undo) <= 1
+
+    def finish(self) -> None:
+        """Answer everything, in the order in which it was asked, until the end."""
+        while not isinstance(self.state, ENDS):
+            assert self.waiting, f"nobody is asked for anything in {self.state}"
+            self.answer(self.waiting[0])
+
+
+def answer_of(command: sw.Command, *, left: int = 0, stopped_at: float | None = None) -> sw.Event | None:
+    match command:
+        case sw.Prepare(member):
+            return sw.Prepared(member)
+        case sw.Copy(member) | sw.Refresh(member):
+            return sw.Held(member, left, stopped_at)
+        case sw.Stop(member):
+            return sw.Stopped(member, 10.0)
+        case sw.Drain(member):
+            return sw.Drained(member, 100)
+        case sw.Resume(member):
+            return sw.Resumed(member, 11.0)
+        case _:
+            return ANSWERS.get(type(command))
+
+
+ANSWERS: dict[type[sw.Command], sw.Event] = {
+    sw.PreparePath: sw.PathReady(),
+    sw.RecordCommit: sw.Recorded(),
+    sw.FlipIngress: sw.IngressFlipped(),
+    sw.Verify: sw.Verified(()),
+    sw.CleanUp: sw.Cleaned(),
+    sw.Undo: sw.Undone(),
+}
+
+
+def advance_to(kind: type, group: Group | None = None) -> Run:
+    """A run that has just reached the state."""
+    run = Run.of(group or a_group())
+    if kind in (sw.Undoing, sw.RolledBack):
+        run.happen(sw.AbortRequested("not now"))
+    left = 10**6 if kind is sw.Converging else 0
+    while not isinstance(run.state, kind):
+        run.answer(run.waiting[0], left=left)
+    return run
+
+
+def happen_at_random(data: st.DataObject, run: Run, *, stops_itself: bool) -> None:
+    """One of the commands that wait is answered, with what may come of a pass."""
+    command = data.draw(st.sampled_from(run.waiting))
+    early = stops_itself and isinstance(command, sw.Refresh) and data.draw(st.booleans())
+    left = 0 if early else data.draw(st.integers(0, 3000))
+    run.answer(command, left=left, stopped_at=9.0 if early else None)
+
+
+@given(group=GROUPS, stops_itself=st.booleans(), data=st.data())
+@settings(max_examples=80)
+def test_any_order_of_answers_leads_to_done(group: Group, *, stops_itself: bool, data: st.DataObject) -> None:
+    run = Run.of(group)
+    while not isinstance(run.state, ENDS):
+        happen_at_random(data, run, stops_itself=stops_itself)
+    times = run.require(sw.Done).times
+    assert set(times.stopped) == set(times.resumed) == set(times.copied) == set(group.order)
+    assert not [command for command in run.waiting if not isinstance(command, sw.RedirectIngress | sw.Refresh)]
+
+
+@given(group=GROUPS, moment=st.integers(0, 60), data=st.data())
+@settings(max_examples=80)
+def test_an_abort_before_the_commit_rolls_back_and_after_it_changes_nothing(
+    group: Group, moment: int, data: st.DataObject
+) -> None:
+    run = Run.of(group)
+    for _ in range(moment):
+        if isinstance(run.state, sw.Cleaning):
+            break
+        happen_at_random(data, run, stops_itself=True)
+    before = run.state
+    run.happen(sw.AbortRequested("not now"))
+    if isinstance(before, BEFORE_COMMIT):
+        assert run.require(sw.Undoing).reason == "not now"
+        assert isinstance(run.commands[-1], sw.Undo)
+    else:
+        assert run.state == before
+    while not isinstance(run.state, ENDS):
+        happen_at_random(data, run, stops_itself=True)
+    assert isinstance(run.state, sw.RolledBack if isinstance(before, BEFORE_COMMIT) else sw.Done)
+
+
+@given(group=GROUPS, moment=st.integers(0, 60), data=st.data())
+@settings(max_examples=80)
+def test_a_failure_before_the_record_rolls_back(group: Group, moment: int, data: st.DataObject) -> None:
+    run = Run.of(group)
+    for _ in range(moment):
+        if isinstance(run.state, sw.Committing):
+            break
+        happen_at_random(data, run, stops_itself=True)
+    run.happen(sw.Failed("stop web1", "it burns"))
+    assert run.require(sw.Undoing).reason == "stop web1: it burns"
+    run.finish()
+    run.require(sw.RolledBack)
+    assert sw.Resume not in {type(command) for command in run.commands}
+
+
+ANY_EVENT = st.one_of(
+    st.builds(sw.Prepared, st.sampled_from(NAMES)),
+    st.just(sw.PathReady()),
+    st.builds(sw.Held, st.sampled_from(NAMES), st.integers(0, 3000), st.none() | st.just(9.0)),
+    st.builds(sw.Stopped, st.sampled_from(NAMES), st.just(10.0)),
+    st.builds(sw.Drained, st.sampled_from(NAMES), st.integers(0, 100)),
+    st.just(sw.Recorded()),
+    st.builds(sw.Resumed, st.sampled_from(NAMES), st.just(11.0)),
+    st.just(sw.IngressFlipped()),
+    st.just(sw.Verified(())),
+    st.just(sw.Cleaned()),
+    st.just(sw.Undone()),
+    st.builds(sw.Failed, st.sampled_from(("copy web1", "undo")), st.just("it burns")),
+    st.just(sw.AbortRequested("not now")),
+)
+
+
+@given(group=GROUPS, data=st.data())
+@settings(max_examples=150)
+def test_whatever_happens_no_state_is_illegal(group: Group, data: st.DataObject) -> None:
+    """Also answers that nobody asked for: each is an error that changes nothing, or leads to a legal state."""
+    run = Run.of(group)
+    for _ in range(40):
+        if isinstance(run.state, ENDS):
+            break
+        if run.waiting and data.draw(st.integers(0, 3)) > 0:
+            happen_at_random(data, run, stops_itself=True)
+            continue
+        event, before = data.draw(ANY_EVENT), run.state
+        try:
+            advance(run.state, event)
+        except ProtocolError:
+            assert run.state is before
+        else:
+            apply_unasked(run, event)
+
+
+def apply_unasked(run: Run, event: sw.Event) -> None:
+    """An event that the state knows although nobody was asked; its command counts as answered."""
+    if isinstance(event, sw.Failed):
+        run.waiting = [c for c in run.waiting if not isinstance(c, sw.Verify | sw.CleanUp)]
+    for command in run.waiting:
+        answered = answer_of(command)
+        if type(answered) is type(event) and getattr(answered, "member", None) == getattr(event, "member", None):
+            run.waiting.remove(command)
+            break
+    run.happen(event)
+
+
+LISTED: dict[type, set[type]] = {
+    sw.Preparing: {sw.Prepared, sw.PathReady, sw.Failed, sw.AbortRequested},
+    sw.Copying: {sw.Held, sw.Failed, sw.AbortRequested},
+    sw.Converging: {sw.Held, sw.Failed, sw.AbortRequested},
+    sw.Stopping: {sw.Stopped, sw.Held, sw.Failed, sw.AbortRequested},
+    sw.Draining: {sw.Drained, sw.Held, sw.Failed, sw.AbortRequested},
+    sw.Committing: {sw.Recorded, sw.Held, sw.Failed, sw.AbortRequested},
+    sw.Resuming: {sw.Resumed, sw.IngressFlipped, sw.Held, sw.AbortRequested},
+    sw.Verifying: {sw.Verified, sw.Held, sw.Failed, sw.AbortRequested},
+    sw.Cleaning: {sw.Cleaned, sw.Held, sw.Failed, sw.AbortRequested},
+    # Answers of what was under way when the undoing began arrive here, whatever they are.
+    sw.Undoing: set(get_args(sw.Event)),
+    sw.Done: set(),
+    sw.RolledBack: set(),
+}
+EVENTS: dict[type, sw.Event] = {
+    sw.Prepared: sw.Prepared(A),
+    sw.PathReady: sw.PathReady(),
+    sw.Held: sw.Held(A, 10),
+    sw.Stopped: sw.Stopped(A, 10.0),
+    sw.Drained: sw.Drained(A, 100),
+    sw.Recorded: sw.Recorded(),
+    sw.Resumed: sw.Resumed(A, 11.0),
+    sw.IngressFlipped: sw.IngressFlipped(),
+    sw.Verified: sw.Verified(()),
+    sw.Cleaned: sw.Cleaned(),
+    sw.Undone: sw.Undone(),
+    sw.Failed: sw.Failed("copy rt", "it burns"),
+    sw.AbortRequested: sw.AbortRequested("not now"),
+}
+
+
+def test_the_table_names_every_state_and_every_event() -> None:
+    assert set(LISTED) == set(get_args(sw.State))
+    assert set(EVENTS) == set(get_args(sw.Event))
+
+
+@pytest.mark.parametrize("event", EVENTS, ids=lambda e: e.__name__)
+@pytest.mark.parametrize("state", LISTED, ids=lambda s: s.__name__)
+def test_every_pair_is_listed_or_an_error(state: type, event: type) -> None:
+    run = advance_to(state)
+    if event in LISTED[state]:
+        run.happen(EVENTS[event])
+    else:
+        with pytest.raises(ProtocolError, match=rf"{state.__name__}|only forward"):
+            advance(run.state, EVENTS[event])
+
+
+STRANGER = MemberId("nobody")
+
+
+@pytest.mark.parametrize(
+    ("state", "event"),
+    [
+        (sw.Preparing, sw.Prepared(STRANGER)),
+        (sw.Copying, sw.Held(STRANGER, 10)),
+        (sw.Copying, sw.Held(STRANGER, 0, 9.0)),
+        (sw.Converging, sw.Held(STRANGER, 10)),
+        (sw.Converging, sw.Held(STRANGER, 0, 9.0)),
+        (sw.Stopping, sw.Stopped(STRANGER, 10.0)),
+        (sw.Draining, sw.Drained(STRANGER, 100)),
+        (sw.Resuming, sw.Resumed(STRANGER, 11.0)),
+    ],
+    ids=lambda value: getattr(value, "__name__", type(value).__name__),
+)
+def test_a_stranger_is_an_error(state: type, event: sw.Event) -> None:
+    with pytest.raises(ProtocolError):
+        advance(advance_to(state).state, event)
+
+
+def test_a_member_that_is_not_being_copied_cannot_be_held() -> None:
+    run = advance_to(sw.Copying)
+    with pytest.raises(ProtocolError):
+        advance(run.state, sw.Held(B, 10))
+    run.answer(sw.Copy(A), left=10)
+    with pytest.raises(ProtocolError):
+        advance(run.state, sw.Held(A, 10))
+
+
+def test_one_that_stops_by_itself_while_converging_stops_all_at_once() -> None:
+    run = advance_to(sw.Converging)
+    run.happen(sw.Held(B, 0, 9.0))
+    assert run.require(sw.Stopping).stopped == {B: 9.0}
+    assert [c.member for c in run.commands if isinstance(c, sw.Stop)] == [m for m in run.state.group.order if m != B]
+    run.waiting = [command for command in run.waiting if not isinstance(command, sw.Refresh)]
+    run.finish()
+    assert run.require(sw.Done).times.stopped[B] == 9.0
+
+
+@given(data=st.data())
+def test_late_reports_of_a_pass_change_nothing_while_all_are_stopped(data: st.DataObject) -> None:
+    group = a_group(5)
+    run = advance_to(sw.Converging, group)
+    run.answer(data.draw(st.sampled_from(run.waiting)), stopped_at=9.0)
+    mixed: list[sw.Command] = [c for c in run.waiting if isinstance(c, sw.Stop | sw.Refresh)]
+    for command in data.draw(st.permutations(mixed)):
+        before = run.state
+        run.answer(command, stopped_at=data.draw(st.none() | st.just(9.5)))
+        if isinstance(command, sw.Refresh):
+            assert run.state == before
+    run.require(sw.Draining)
+    run.finish()
+    run.require(sw.Done)
+
+
+def test_the_last_one_copied_may_stop_by_itself_and_one_before_it_may_not() -> None:
+    run = advance_to(sw.Copying, a_group(2))
+    too_early = replace_waiting(run)
+    too_early.answer(sw.Copy(A), stopped_at=9.0)
+    too_early.require(sw.Undoing)
+    run.answer(sw.Copy(A), left=10)
+    run.answer(sw.Copy(B), stopped_at=9.0)
+    run.require(sw.Stopping)
+    run.finish()
+    run.require(sw.Done)
+
+
+def replace_waiting(run: Run) -> Run:
+    return replace(run, waiting=list(run.waiting), commands=list(run.commands), events=list(run.events))
+
+
+@given(group=GROUPS, left=st.lists(st.integers(1, 10**9), min_size=5, max_size=5))
+def test_refreshes_share_the_link_by_what_is_left(group: Group, left: list[int]) -> None:
+    run = advance_to(sw.Copying, group)
+    for number, member in enumerate(group.order):
+        run.answer(sw.Copy(member), left=left[number])
+    paces = {c.member: c.pace for c in run.waiting if isinstance(c, sw.Refresh)}
+    total = sum(left[: len(group.order)])
+    if total <= group.policy.enough_bytes or group.policy.max_rounds == 0:
+        assert paces == {}
+        return
+    assert set(paces) == group.members()
+    assert all(pace >= group.policy.link_rate / (4 * len(paces)) for pace in paces.values())
+    assert sum(paces.values()) <= group.policy.link_rate * 1.25 + 1
+
+
+def test_refreshing_ends_after_so_many_rounds_however_much_is_left() -> None:
+    run = advance_to(sw.Converging, a_group(max_rounds=3))
+    while isinstance(run.state, sw.Converging):
+        run.answer(run.waiting[0], left=10**6)
+    run.require(sw.Stopping)
+    assert sum(isinstance(command, sw.Refresh) for command in run.commands) == 3 * 3
+
+
+def test_a_group_that_keeps_its_ingress_neither_redirects_nor_flips() -> None:
+    run = advance_to(sw.Copying, a_group(moves_ingress=False))
+    run.finish()
+    run.require(sw.Done)
+    assert not {sw.RedirectIngress, sw.FlipIngress} & {type(command) for command in run.commands}
+
+
+def test_what_the_verification_and_the_cleaning_find_is_kept() -> None:
+    run = advance_to(sw.Verifying)
+    run.happen(sw.Verified(("no answer",)))
+    run.happen(sw.Failed("cleanup", "h1 is gone"))
+    assert run.require(sw.Done).problems == ("no answer", "cleanup: h1 is gone")
+
+
+def test_what_the_undoing_could_not_put_back_is_kept() -> None:
+    run = advance_to(sw.Undoing)
+    run.happen(sw.Failed("copy rt", "cancelled"))
+    run.require(sw.Undoing)
+    run.happen(sw.Failed("undo", "h1 is gone"))
+    assert run.require(sw.RolledBack).problems == ("h1 is gone",)
+
+
+@pytest.mark.parametrize(
+    "group",
+    [
+        replace(a_group(), order=()),
+        replace(a_group(), order=(*a_group().order, A)),
+        replace(a_group(), sources={A: HostId("east/h1")}),
+        replace(a_group(), targets={A: HostId("west/h1")}),
+        replace(a_group(), targets=a_group().sources),
+    ],
+    ids=["empty", "twice", "sources", "targets", "nowhere to go"],
+)
+def test_a_group_that_makes_no_sense_does_not_begin(group: Group) -> None:
+    with pytest.raises(ProtocolError):
+        begin(group)
