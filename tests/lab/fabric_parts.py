@@ -1,6 +1,7 @@
 """What the tests of the lab's network share: a lab of the examples, and members that are namespaces, not machines."""
 
 import asyncio
+import errno
 import os
 import select
 import socket
@@ -26,6 +27,7 @@ INFRASTRUCTURE = load_infrastructure(EXAMPLES / "sites.yaml")
 SERVICE = load_service(EXAMPLES / "shop.yaml", infrastructure=INFRASTRUCTURE)
 DEADLINE_S = 20.0
 PORT = 4000
+_IP_RECVERR = 11
 
 
 def require_lab() -> Path:
@@ -64,6 +66,19 @@ async def segments_of(fabric: Fabric) -> AsyncIterator[VxlanSegments]:
         await driver.close()
 
 
+@asynccontextmanager
+async def asking(space: Namespace) -> AsyncIterator[socket.socket]:
+    """A UDP socket in a namespace."""
+    with closing(await space.do(lambda _: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))) as question:
+        question.setblocking(False)
+        yield question
+
+
+async def reply(question: socket.socket) -> str:
+    async with asyncio.timeout(DEADLINE_S):
+        return (await asyncio.get_running_loop().sock_recv(question, 100)).decode()
+
+
 class FakeMember:
     """A namespace plugged into a segment at a host with a member's address and MAC; it answers UDP with its label."""
 
@@ -80,7 +95,6 @@ class FakeMember:
 
     async def start(self) -> None:
         await self._space.create()
-        await self._space.do(_quick_arp)
         await self.plug()
         listening = await self._space.do(lambda _: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
         served = self.interface.address if self._segment.gateway is None else SERVICE.address
@@ -94,8 +108,11 @@ class FakeMember:
             kernel.attach(self._cable, bridge=self._bridge)
 
         def inside(kernel: Kernel) -> None:
-            kernel.up("lo")  # by which the kernel reports that a neighbour does not answer
+            kernel.up("lo")
             kernel.up("eth0", mac=self.interface.mac)
+            # One question, unanswered for 300 ms (six times the inter-site link's way), is enough.
+            kernel.sysctl("ipv4.neigh.eth0.mcast_solicit", 1)
+            kernel.sysctl("ipv4.neigh.eth0.retrans_time_ms", 300)
             kernel.address("eth0", IPv4Interface((self.interface.address, self._segment.subnet.prefixlen)))
             if self._segment.gateway is not None:
                 kernel.address("lo", IPv4Interface(SERVICE.address))
@@ -110,38 +127,33 @@ class FakeMember:
 
     async def reaches(self, other: "FakeMember") -> bool:
         """True if `other` answers; False if nobody answers to ARP for its address."""
-        with closing(await self._space.do(lambda _: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))) as asking:
-            asking.settimeout(DEADLINE_S)
-            asking.connect((str(other.interface.address), PORT))
-            asking.send(b"who?")
+        async with asking(self._space) as question:
+            question.setsockopt(socket.IPPROTO_IP, _IP_RECVERR, 1)  # or a neighbour's silence would not be told
+            question.connect((str(other.interface.address), PORT))
+            question.send(b"who?")
             try:
-                return await asyncio.to_thread(asking.recv, 100) == other.label.encode()
+                return await reply(question) == other.label
             except OSError as error:
-                if isinstance(error, TimeoutError):
+                if error.errno != errno.EHOSTUNREACH:
                     raise
                 return False
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Leave no namespace, cable or thread."""
+        await self.unplug()
         self._stop.close()
         if self._thread is not None:
             self._thread.join()
         self._stopped.close()
         self._host.close()
         self._space.close()
-        remove_name(self._space.path)  # its end of the cable ends with it, and so does the other
+        remove_name(self._space.path)
 
     def _answer(self, listening: socket.socket) -> None:
         with listening:
             while self._stopped not in select.select([listening, self._stopped], [], [])[0]:
                 _, sender = listening.recvfrom(100)
                 listening.sendto(self.label.encode(), sender)
-
-
-def _quick_arp(kernel: Kernel) -> None:
-    """Give up on a neighbour after one question, unanswered for 300 ms (six times the inter-site link's way)."""
-    kernel.sysctl("ipv4.neigh.default.mcast_solicit", 1)
-    kernel.sysctl("ipv4.neigh.default.retrans_time_ms", 300)
 
 
 @asynccontextmanager
@@ -153,7 +165,7 @@ async def members(*wanted: FakeMember) -> AsyncIterator[None]:
         yield
     finally:
         for member in wanted:
-            member.close()
+            await member.close()
 
 
 class User:
@@ -164,10 +176,9 @@ class User:
 
     async def answer(self) -> str:
         """Who answers at the service's address now."""
-        with closing(await self._space.do(lambda _: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))) as asking:
-            asking.settimeout(DEADLINE_S)
-            asking.sendto(b"who?", (str(SERVICE.address), PORT))
-            return (await asyncio.to_thread(asking.recv, 100)).decode()
+        async with asking(self._space) as question:
+            question.sendto(b"who?", (str(SERVICE.address), PORT))
+            return await reply(question)
 
     async def wait_answer(self, wanted: str) -> None:
         """Ask until the answer is `wanted`; TimeoutError if it never is."""

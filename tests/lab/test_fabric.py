@@ -25,7 +25,8 @@ from entourage.lab import names
 from entourage.lab.errors import LabError
 from entourage.lab.fabric import Fabric
 from entourage.model.ids import HostId, MemberId, RegionId, SegmentId, SiteId
-from entourage.ports.errors import PermanentError, TemporaryError, UnsupportedError
+from entourage.ports.conformance import IngressConformance, SegmentsConformance, run_check
+from entourage.ports.errors import TemporaryError
 from entourage.ports.ingress import Announcement, IngressState
 
 pytestmark = pytest.mark.lab
@@ -53,6 +54,24 @@ def in_loop(test: Callable[[Fabric], Coroutine[Any, Any, None]]) -> Callable[[Fa
         asyncio.run(test(fabric))
 
     return run
+
+
+@pytest.mark.parametrize("name", IngressConformance.checks())
+def test_frr_ingress_conforms(fabric: Fabric, name: str) -> None:
+    async def run() -> bool:
+        async with ingress_of(fabric) as driver:
+            return await run_check(IngressConformance(driver, service=SERVICE, source=EAST, target=WEST), name)
+
+    assert asyncio.run(run())
+
+
+@pytest.mark.parametrize("name", SegmentsConformance.checks())
+def test_vxlan_segments_conform(fabric: Fabric, name: str) -> None:
+    async def run() -> bool:
+        async with segments_of(fabric) as driver:
+            return await run_check(SegmentsConformance(driver, service=SERVICE, sites=BOTH), name)
+
+    assert asyncio.run(run())
 
 
 def routers(fabric: Fabric) -> tuple[FakeMember, FakeMember]:
@@ -100,28 +119,6 @@ async def test_a_flip_moves_the_users_of_both_regions_to_the_other_site(fabric: 
         assert [await user.answer() for user in users] == [west.label] * 2
     for user in users:
         user.close()
-
-
-@in_loop
-async def test_effects_may_be_asked_for_twice_and_a_withdrawn_prefix_has_no_best_site(fabric: Fabric) -> None:
-    async with ingress_of(fabric) as ingress:
-        for _ in range(2):
-            await ingress.stage(SERVICE, WEST)
-            await ingress.activate(SERVICE, EAST)
-            await ingress.flip(SERVICE, WEST)
-            await ingress.tunnel(SERVICE, source=EAST, target=WEST)
-        assert (await ingress.observe(SERVICE))[EAST].tunnel_to == WEST
-        for _ in range(2):
-            await ingress.withdraw(SERVICE, WEST)
-            await ingress.withdraw(SERVICE, EAST)
-        assert await ingress.observe(SERVICE) == {
-            EAST: IngressState(announcement=Announcement.ABSENT, tunnel_to=WEST),
-            WEST: IngressState(announcement=Announcement.ABSENT),
-        }
-        assert await ingress.best_site(SERVICE) == {}
-        await ingress.untunnel(SERVICE, source=EAST)
-        await ingress.untunnel(SERVICE, source=EAST)
-        assert (await ingress.observe(SERVICE))[EAST].tunnel_to is None
 
 
 @in_loop
@@ -176,16 +173,6 @@ async def test_hosts_of_one_site_share_a_segment_without_stretching(fabric: Fabr
     other = FakeMember(fabric, HostId("east/h2"), MemberId("web2"), segment=INSIDE)
     async with members(one, other):
         assert await one.reaches(other)
-
-
-@in_loop
-async def test_the_ingress_segment_is_never_stretched(fabric: Fabric) -> None:
-    async with segments_of(fabric) as segments:
-        with pytest.raises(UnsupportedError, match="transit is the ingress segment"):
-            await segments.stretch(SERVICE, TRANSIT, BOTH)
-        with pytest.raises(PermanentError, match="no such site"):
-            await segments.stretch(SERVICE, INSIDE, frozenset({EAST, SiteId("north")}))
-        assert await segments.observe(SERVICE) == {}
 
 
 @in_loop

@@ -9,7 +9,7 @@ from functools import partial
 from entourage.engine.deadlines import DEADLINE_S, PART_DEADLINE_S, PART_TRIES, RETIRE_DEADLINE_S, RETRY_DELAY_S
 from entourage.model.ids import HostId, MemberId
 from entourage.model.world import Service
-from entourage.ports.errors import TemporaryError
+from entourage.ports.errors import PermanentError, TemporaryError
 from entourage.ports.hypervisor import Hypervisor, ProgressCallback, RunState
 from entourage.ports.ingress import Ingress
 from entourage.ports.journal import Journal
@@ -63,6 +63,7 @@ class GroupMover:
         self._shown = shown
         self._events: asyncio.Queue[sw.Event] = asyncio.Queue()
         self._tasks: dict[asyncio.Task[None], sw.Command] = {}
+        self._cancelled: set[asyncio.Task[None]] = set()
         self._made: set[MemberId] = set()  # whose target instance is this move's own
         self._marks: list[Mark] = []
 
@@ -94,17 +95,18 @@ class GroupMover:
         self._marks.append(Mark(at=time.time(), what=what))
 
     def _start(self, commands: tuple[sw.Command, ...], group: Group) -> None:
-        before = dict(self._tasks)
+        kinds = {type(command) for command in commands}
+        for running, command in self._tasks.items():
+            # What is under way must not act on what is being put back; and when all are told to stop, nobody waits
+            # for a pass any more: were it to fail after the commit, it would be taken for a failure of what follows.
+            is_pass = isinstance(command, sw.Copy | sw.Refresh)
+            if sw.Undo in kinds or (is_pass and kinds & {sw.Stop, sw.Drain}):
+                running.cancel()
+                self._cancelled.add(running)
         for command in commands:
             task = asyncio.create_task(self._carry_out(command, group), name=str(command))
             self._tasks[task] = command
             task.add_done_callback(self._tasks.pop)
-        for running, command in before.items():
-            # What is under way must not act on what is being put back; and when all are told to stop, nobody waits
-            # for a pass any more: were it to fail after the commit, it would be taken for a failure of what follows.
-            is_pass = isinstance(command, sw.Copy | sw.Refresh)
-            if any(isinstance(new, sw.Undo) or (is_pass and isinstance(new, sw.Stop | sw.Drain)) for new in commands):
-                running.cancel()
 
     async def _carry_out(self, command: sw.Command, group: Group) -> None:
         """Do what the command asks and post its event; after the commit, try again until it is done."""
@@ -210,6 +212,8 @@ class GroupMover:
         Whatever fails, the rest is put back all the same; returns what could not be.
         """
         ingress, segments, service = self._drivers.ingress, self._drivers.segments, self._service
+        if self._cancelled:
+            await asyncio.wait(self._cancelled, timeout=PART_DEADLINE_S)
         users_first = [self._put_back(member, host) for member, host in group.sources.items()]
         if group.moves_ingress:
             users_first.append(_insist("untunnel", partial(ingress.untunnel, service, source=group.source_site)))

@@ -21,7 +21,9 @@ class Interruption:
         self.reason = reason
         if self._instead is not None:
             self._instead(reason)
-        elif self._task is not None and not self._cancelled:  # once: a second time would interrupt the cleaning up after the first
+        elif (
+            self._task is not None and not self._cancelled
+        ):  # once: a second time would interrupt the cleaning up after the first
             self._cancelled = True
             self._task.cancel()
 

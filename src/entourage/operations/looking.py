@@ -1,4 +1,4 @@
-"""Looking at a service in a lab: what is, which way its packets go and how long that takes, what a move would do."""
+"""Looking at a service in a lab: which way its packets go and how long that takes, and what a move would do."""
 
 import http.client
 from collections.abc import Sequence
@@ -10,6 +10,7 @@ from entourage.lab import names
 from entourage.lab.place import Place
 from entourage.lab.verify import round_trips_ms
 from entourage.model.ids import RegionId
+from entourage.operations.labs import look
 from entourage.operations.moves import make_plan
 from entourage.operations.observe import Observation, observe
 from entourage.paths import Path, to_json, trace
@@ -30,28 +31,18 @@ class Traced:
         return {**to_json(self.path), "measured_rtt_ms": self.measured_ms, "problem": self.problem}
 
 
-async def look_at(place: Place) -> Observation:
-    """What is now."""
-    wired = wire(place, only_look=True)
-    try:
-        return await observe(wired)
-    finally:
-        await wired.close()
-
-
 async def trace_from(place: Place, regions: Sequence[RegionId]) -> list[Traced]:
     """The regions' paths now, each tried with a few requests."""
-    seen = await look_at(place)
+    seen = await look(place.name)
     # One region after another: they would share a link otherwise.
     return [await _traced(place, seen, region) for region in regions]
 
 
-async def plan_move(place: Place, request: MoveRequest) -> tuple[Observation, Plan | Refusal]:
-    """What is now, and what the move would do."""
+async def plan_move(place: Place, request: MoveRequest) -> Plan | Refusal:
+    """What a move would do, as things are now."""
     wired = wire(place, only_look=True)
     try:
-        seen = await observe(wired)
-        return seen, make_plan(wired, seen, request)
+        return make_plan(wired, await observe(wired), request)
     finally:
         await wired.close()
 

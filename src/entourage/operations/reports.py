@@ -35,12 +35,18 @@ class ReportError(Exception):
 
 def write_move(document: Mapping[str, Any], out: Path) -> Kept:
     """Keep a move's report and its page, each whole or not at all."""
-    return _write(document, out / MOVES / f"{document['move']}.json")
+    return _write(document, move_kept(document["move"], out).json)
 
 
 def write_demo(document: Mapping[str, Any], out: Path) -> Kept:
     """Keep a demo's report and its page."""
     return _write(document, out / DEMO / "report.json")
+
+
+def move_kept(move: str, out: Path) -> Kept:
+    """Where a move's report is kept."""
+    path = out / MOVES / f"{move}.json"
+    return Kept(path, path.with_suffix(".html"))
 
 
 def known_moves(out: Path) -> list[str]:
@@ -50,13 +56,11 @@ def known_moves(out: Path) -> list[str]:
 
 def load_report(what: str, out: Path) -> tuple[dict[str, Any], Path]:
     """The document that `what` names, a move's id or a file, and its file. ReportError if it is none."""
-    path = Path(what)
-    if not path.is_file():
-        path = out / MOVES / f"{what}.json"
-    if "/" in what or not path.is_file():
-        if path != Path(what):
-            raise _unknown(what, out)
-    return _checked(path), path
+    paths = [Path(what), move_kept(what, out).json]
+    for path in paths:
+        if path.is_file():
+            return _checked(path), path
+    raise _unknown(what, out)
 
 
 def rewrite_page(document: Mapping[str, Any], path: Path) -> Kept:

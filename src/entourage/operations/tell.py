@@ -4,6 +4,9 @@ from typing import Protocol
 
 from entourage.ports.hypervisor import CopyProgress
 
+# Phases of a switch in which every millisecond counts: whoever is told does nothing then but remember.
+URGENT = frozenset({"stopping", "draining", "committing", "resuming"})
+
 
 class Tell(Protocol):
     """One who is told. Calls come in the order in which things happen, from one thread; none may block or raise."""

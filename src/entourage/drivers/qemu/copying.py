@@ -85,11 +85,16 @@ class Copying:
             return 0
         return int(query.result().get("ram", {}).get("remaining", 0))
 
+    @property
+    def is_received(self) -> bool:
+        """Whether both ends have said that everything has arrived."""
+        return self._source_status == "completed" == self._target_status
+
     async def wait_received(self) -> None:
         """Until the target has everything and stands still there."""
         assert self.gate is not None
         self.gate.open()
-        while "completed" not in (self._source_status,) or self._target_status != "completed":
+        while not self.is_received:
             self._raise_if_broken()
             await self._wait_change()
 

@@ -161,7 +161,9 @@ class QemuHypervisor:
     async def resume(self, member: Member, host: HostId) -> float:
         """QMP `cont`, then `announce-self`, so that switches learn where the member is."""
         instance = await self._instance(member.id, host)
-        if await self.look(member.id, host) is RunState.INCOMING:
+        # `cont` to a target that still receives would let it run as soon as it is whole: nobody would be asked again.
+        is_whole = instance.copying is not None and instance.copying.is_received
+        if not is_whole and await self.look(member.id, host) is RunState.INCOMING:
             raise PermanentError(f"{member.id} on {host}: its state has not arrived whole, it cannot run")
         await instance.monitor.execute("cont")
         resumed_at = await self._event_time(instance, "resumed_at")
@@ -186,8 +188,10 @@ class QemuHypervisor:
         """Kill the process, then remove its devices and files."""
         instance = self._instances.pop((member, host), None)
         if instance is not None:
-            if instance.copying is not None and instance.copying.gate is not None:
-                await asyncio.to_thread(instance.copying.gate.release)
+            if instance.copying is not None:
+                self._favour(member, instance.copying.source, instance.copying.target, yes=False)
+                if instance.copying.gate is not None:
+                    await asyncio.to_thread(instance.copying.gate.release)
             await instance.monitor.close()
         paths = qemu.instance_paths(self._machines.access(host), member)
         pid = qemu.running_pid(paths)
@@ -221,6 +225,7 @@ class QemuHypervisor:
         if at_source.copying is not None and not at_source.copying.is_over():
             raise PermanentError(f"{member.id} on {source}: a copy is under way already")
         at_source.copying = at_target.copying = copying
+        self._favour(member.id, source, target, yes=True)
         await self._enable(at_source.monitor)
         await at_source.monitor.execute(
             "migrate-set-parameters",
@@ -229,6 +234,12 @@ class QemuHypervisor:
             xbzrle_cache_size=_XBZRLE_CACHE,
         )
         return copying
+
+    def _favour(self, member: MemberId, *hosts: HostId, yes: bool) -> None:
+        for host in hosts:
+            pid = qemu.running_pid(qemu.instance_paths(self._machines.access(host), member))
+            if pid is not None:
+                qemu.favour(pid, yes=yes)
 
     async def _connect(self, source: HostId, address: tuple[str, int]) -> socket.socket:
         """A connection from the source's host; a socket stays in the namespace that it was made in."""

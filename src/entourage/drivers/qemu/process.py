@@ -20,6 +20,7 @@ _KIB = 1024
 # 8 KiB more takes the other path. tests/lab/test_qemu_driver.py would notice.
 _EMULATION_EXTRA = 8 * _KIB
 _FAST_PATH_MULTIPLE = 64 * 4 * _KIB
+_FAVOURED = 2  # SCHED_RR priority: above ordinary work, below the lab's relay
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,6 +174,17 @@ def running_pid(paths: InstancePaths) -> int | None:
         if paths.monitor.name.encode() in words and b"qemu" in words:
             return pid
     return None
+
+
+def favour(pid: int, *, yes: bool) -> None:
+    """Let QEMU's main thread, which answers QMP and loads state, come before ordinary work; or no longer.
+
+    A busy host would otherwise let members stop and resume tens of ms apart. Only that thread (the pid is its id):
+    vCPUs keep their scheduling, and threads made from now on do not inherit it. Without the right to, nothing changes.
+    """
+    policy, priority = (os.SCHED_RR | os.SCHED_RESET_ON_FORK, _FAVOURED) if yes else (os.SCHED_OTHER, 0)
+    with suppress(PermissionError, ProcessLookupError):
+        os.sched_setscheduler(pid, policy, os.sched_param(priority))
 
 
 async def end(pid: int, *, deadline: float = 10.0) -> None:
