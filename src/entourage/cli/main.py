@@ -1,21 +1,23 @@
 """The `entourage` command. What is slow to import is imported by the command that needs it."""
 
+import inspect
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from entourage import __version__
-from entourage.cli import labs, looking, moving, story
+from entourage.cli import commands
 from entourage.cli.exits import EXIT_CODES, guarded
 
 PROGRAM = "entourage"
 
 
 class _Guarded(TyperGroup):
-    """The commands, with every error told in one way."""
+    """All commands, with every error told in one way."""
 
     def main(
         self,
@@ -23,14 +25,15 @@ class _Guarded(TyperGroup):
         prog_name: str | None = None,
         complete_var: str | None = None,
         standalone_mode: bool = True,
-        windows_expand_args: bool = True,
-        **extra: Any,  # noqa: ANN401 - what the parent takes
-    ) -> Any:  # noqa: ANN401 - as the parent has it
+        *_: object,
+        **extra: Any,  # noqa: ANN401 - as the parent has it
+    ) -> Any:  # noqa: ANN401
         """Run a command; in standalone mode exit with its code, else return it."""
         words = list(sys.argv[1:] if args is None else args)
+        inherited = super().main
 
         def run() -> object:
-            return super(_Guarded, self).main(words, prog_name or PROGRAM, complete_var, False, False, **extra)  # noqa: FBT003
+            return inherited(words, prog_name or PROGRAM, complete_var, standalone_mode=False, **extra)
 
         code = guarded(run, as_json="--json" in words)
         if standalone_mode:
@@ -42,22 +45,21 @@ app = typer.Typer(
     cls=_Guarded,
     add_completion=False,
     rich_markup_mode=None,
-    pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 lab_app = typer.Typer(rich_markup_mode=None)
 
 
-def _version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it so
+def _version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"{PROGRAM} {__version__}")
         raise typer.Exit
 
 
 @app.callback(invoke_without_command=True, epilog=EXIT_CODES)
-def entourage(
+def _entourage(
     context: typer.Context,
-    version: Annotated[  # noqa: ARG001 - its callback does it
+    version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
@@ -69,8 +71,8 @@ def entourage(
 
 
 @lab_app.callback(invoke_without_command=True)
-def lab(context: typer.Context) -> None:
-    """Bring the lab up, take it down, see what is there: two real sites on this machine."""
+def _lab(context: typer.Context) -> None:
+    """Two real sites on this machine: bring a lab up, take it down, see which are there."""
     _help_without_command(context)
 
 
@@ -79,16 +81,29 @@ def _help_without_command(context: typer.Context) -> None:
         typer.echo(context.get_help())
 
 
-lab_app.command("up", epilog=labs.UP_EXAMPLES)(labs.up)
-lab_app.command("down", epilog=labs.DOWN_EXAMPLES)(labs.down)
-lab_app.command("status", epilog=labs.STATUS_EXAMPLES)(labs.status)
+def _register(to: typer.Typer, name: str, wanted: type, carried_out_by: str) -> None:
+    """The command `name`: its options are the fields of `wanted`, and `carried_out_by` is "module.function"."""
+    module, _, function = carried_out_by.partition(".")
+
+    def command(**written: object) -> object:
+        return getattr(import_module(f"entourage.cli.{module}"), function)(wanted(**written))
+
+    signature = inspect.signature(wanted)
+    command.__signature__ = signature  # type: ignore[attr-defined] # what typer reads
+    command.__annotations__ = {each.name: each.annotation for each in signature.parameters.values()}
+    to.command(name, help=inspect.getdoc(wanted), epilog=vars(wanted)["epilog"])(command)
+
+
+_register(lab_app, "up", commands.LabUp, "labs.up")
+_register(lab_app, "down", commands.LabDown, "labs.down")
+_register(lab_app, "status", commands.LabStatus, "labs.status")
 app.add_typer(lab_app, name="lab")
-app.command("status", epilog=looking.STATUS_EXAMPLES)(looking.status)
-app.command("trace", epilog=looking.TRACE_EXAMPLES)(looking.trace)
-app.command("plan", epilog=looking.PLAN_EXAMPLES)(looking.plan)
-app.command("move", epilog=moving.MOVE_EXAMPLES)(moving.move)
-app.command("report", epilog=moving.REPORT_EXAMPLES)(moving.report)
-app.command("demo", epilog=story.DEMO_EXAMPLES)(story.demo)
+_register(app, "status", commands.Status, "looking.status")
+_register(app, "trace", commands.Trace, "looking.trace")
+_register(app, "plan", commands.PlanMove, "looking.plan")
+_register(app, "move", commands.Move, "moving.move")
+_register(app, "report", commands.Report, "moving.report")
+_register(app, "demo", commands.Demo, "story.demo")
 
 
 def run() -> None:

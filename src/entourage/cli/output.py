@@ -10,7 +10,11 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-_PLAIN_WIDTH = 140  # of tables in a file or a pipe, where nothing says how wide a line may be
+from entourage.operations.observe import Observation
+from entourage.operations.reports import Kept
+from entourage.ports.hypervisor import RunState
+
+_PLAIN_WIDTH = 200  # of tables in a file or a pipe, where nothing says how wide a line may be
 
 
 class Screen(Console):
@@ -52,3 +56,19 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
     for row in rows:
         made.add_row(*(cell if isinstance(cell, Text) else Text(str(cell)) for cell in row))
     return made
+
+
+def placement_table(seen: Observation) -> Table:
+    """Every member with its role and where its copies are; one that runs nowhere has a row, too."""
+    rows: list[tuple[object, ...]] = []
+    for member in seen.snapshot.service.members:
+        copies = [(str(host), state) for (name, host), state in sorted(seen.copies.items()) if name == member.id]
+        for host, state in copies or [("nowhere", RunState.ABSENT)]:
+            style = "green" if state is RunState.RUNNING else "bold red"
+            rows.append((member.id, member.role.value, host, Text(state.value, style=style)))
+    return table(("member", "role", "host", "state"), rows)
+
+
+def files(kept: Kept) -> list[RenderableType]:
+    """Where a report is."""
+    return [Text(f"report: {kept.json}"), Text(f"page:   {kept.html.absolute().as_uri()}")]

@@ -89,7 +89,6 @@ class LiveTell:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._live = Live(console=console, auto_refresh=False, get_renderable=self._picture)
         self._spinner = Spinner("dots")
         self._began = self._phase_began = time.monotonic()
         self._phase = ""
@@ -97,6 +96,7 @@ class LiveTell:
         self._step: tuple[str, int, int] | None = None
         self._copies: dict[str, CopyProgress] = {}
         self._ended = threading.Event()
+        self._live = Live(console=console, auto_refresh=False, get_renderable=self._picture)  # asks at once
 
     @contextmanager
     def drawn(self) -> Iterator[None]:

@@ -63,8 +63,17 @@ def exclusive(lab: str) -> Iterator[None]:
 def exclusive_move(lab: str) -> Iterator[None]:
     """Hold the lab's members against every other process that moves them; LabError if one does now."""
     taken = f"a move is under way in lab {lab}; wait until it is done, or end it: Ctrl-C there puts everything back"
-    with _held(f"entourage-move-{lab}", taken=taken):
+    with _held(_move_lock(lab), taken=taken):
         yield
+
+
+def is_being_moved(lab: str) -> bool:
+    """Whether some process holds the lab's members now. Only a look: who asks never stands in a move's way."""
+    return f"@{_move_lock(lab)}" in Path("/proc/net/unix").read_text().split()
+
+
+def _move_lock(lab: str) -> str:
+    return f"entourage-move-{lab}"
 
 
 @contextmanager

@@ -28,7 +28,7 @@ Progress = Callable[[str, int, int], None]  # what is being done, steps done, st
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabState:
-    """One lab, whole or not. `is_whole`: it was brought up to its end, every node is there and every BGP session stands.
+    """One lab. `is_whole`: it was brought up to its end, every node is there and every BGP session stands.
 
     `network` and `is_whole` are None for one who may not look: that takes root. `is_half_made`: it has no record, so
     it is still being brought up, or was left half-way; `network` is None then, too.

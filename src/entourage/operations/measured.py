@@ -11,7 +11,7 @@ from typing import Any
 from entourage.lab.leftovers import exclusive_move
 from entourage.model.ids import RegionId
 from entourage.operations.interruption import Interruption
-from entourage.operations.moves import Shown, add_users, admit, run_move
+from entourage.operations.moves import Shown, add_users, admit, run_admitted
 from entourage.operations.reports import MOVES, write_move
 from entourage.operations.tell import Tell
 from entourage.operations.users import Load, Seen, Users
@@ -47,36 +47,43 @@ async def measured_move(
     interruption = interruption or Interruption()
     shown = Shown(progress=tell.progress, phase=tell.phase)
 
-    async def move() -> dict[str, Any]:
-        document = await run_move(wired, request, journals=out / MOVES, shown=shown, interruption=interruption)
-        write_move(document, out)  # whatever happens to the users, it is known what the move did
-        return document
-
-    if load is None:
-        return await move()
     with exclusive_move(wired.place.name):
-        await admit(wired, request)
-    with tempfile.TemporaryDirectory(prefix="entourage-users-") as logs:
-        tell.phase(f"opening {load.sessions} sessions")
-        async with Users(wired.place, load, Path(logs)) as users:
-            tell.phase(f"users before the move, {_BEFORE_S:g} s")
-            start = time.time()
-            await asyncio.sleep(_BEFORE_S)
-            before = _Window(start=start, end=time.time())
-            document = await move()
-            enough = asyncio.Event()
-            with interruption.instead(lambda _: enough.set()):  # what was seen until then is kept
+        admitted = await admit(wired, request)
+
+        async def move() -> dict[str, Any]:
+            document = await run_admitted(wired, admitted, journals=out / MOVES, shown=shown, interruption=interruption)
+            write_move(document, out)  # whatever happens to the users, it is known what the move did
+            return document
+
+        if load is None:
+            return await move()
+        with tempfile.TemporaryDirectory(prefix="entourage-users-") as logs:
+            tell.phase(f"opening {load.sessions} sessions")
+            async with Users(wired.place, load, Path(logs)) as users:
+                tell.phase(f"users before the move, {_BEFORE_S:g} s")
+                start = time.time()
+                await asyncio.sleep(_BEFORE_S)
+                before = _Window(start=start, end=time.time())
+                document = await move()
                 after_s = max(_AFTER_S, load.message_interval_s)
                 tell.phase(f"users after the move, {after_s:g} s")
-                start = time.time()
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(enough.wait(), after_s)
-                after = _Window(start=start, end=time.time())
-                await users.wait_logged(after.end)
+                after = await _watch(users, after_s, interruption)
                 seen = await asyncio.to_thread(users.read)
     _add_seen(document, seen, before=before, after=after)
     write_move(document, out)
     return document
+
+
+async def _watch(users: Users, seconds: float, interruption: Interruption) -> _Window:
+    """Let users go on; an interruption makes it shorter, and what they saw is kept all the same."""
+    enough = asyncio.Event()
+    with interruption.instead(lambda _: enough.set()):
+        start = time.time()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(enough.wait(), seconds)
+        window = _Window(start=start, end=time.time())
+        await users.wait_logged(window.end)
+    return window
 
 
 def _add_seen(document: dict[str, Any], seen: Seen, *, before: _Window, after: _Window) -> None:

@@ -44,6 +44,14 @@ class Shown:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Admitted:
+    """A move that may begin: what was seen, and what is to be done."""
+
+    before: Observation
+    planned: Plan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Doing:
     """A move under way: its id, when it began, and who keeps, watches and may end it."""
 
@@ -73,8 +81,8 @@ def make_plan(wired: Wired, seen: Observation, request: MoveRequest) -> Plan | R
     return plan(seen.snapshot, request, loads=seen.load(), capabilities=capabilities, stretched=seen.stretched)
 
 
-async def admit(wired: Wired, request: MoveRequest) -> tuple[Observation, Plan]:
-    """What is now, and the plan of the move. RefusedError if there is none, LabError if the service is not at rest."""
+async def admit(wired: Wired, request: MoveRequest) -> Admitted:
+    """Plan a move. RefusedError if there is no plan, LabError if the service is not at rest."""
     before = await observe(wired)
     oddities = before.oddities()
     if oddities:
@@ -82,7 +90,7 @@ async def admit(wired: Wired, request: MoveRequest) -> tuple[Observation, Plan]:
     planned = make_plan(wired, before, request)
     if isinstance(planned, Refusal):
         raise RefusedError(planned)
-    return before, planned
+    return Admitted(before=before, planned=planned)
 
 
 async def run_move(
@@ -93,20 +101,29 @@ async def run_move(
     Raises RefusedError before anything is changed, LabError if the service is not at rest or being moved already.
     An `interruption` before the commit puts everything back; a move without a commit point goes on to its end.
     """
-    interruption = interruption or Interruption()
     with exclusive_move(wired.place.name):
-        before, planned = await admit(wired, request)
-        started = time.time()
-        move = f"{wired.place.service.id}-{datetime.fromtimestamp(started, tz=UTC):%Y%m%d-%H%M%S}"
-        journal = FileJournal(journals / f"{move}.journal")
-        await journal.write("planned", {"move": move, "plan": planned.to_json()})
-        # From here on to cancel would leave things as they are just then.
-        with interruption.instead(lambda _: None):
-            doing = _Doing(move=move, started=started, journal=journal, shown=shown, interruption=interruption)
-            return await _carry_out(wired, planned, before, doing)
+        admitted = await admit(wired, request)
+        return await run_admitted(
+            wired, admitted, journals=journals, shown=shown, interruption=interruption or Interruption()
+        )
 
 
-async def _carry_out(wired: Wired, planned: Plan, before: Observation, doing: _Doing) -> dict[str, Any]:
+async def run_admitted(
+    wired: Wired, admitted: Admitted, *, journals: Path, shown: Shown, interruption: Interruption
+) -> dict[str, Any]:
+    """As `run_move`, for one who holds the lab with `exclusive_move` since before the move was admitted."""
+    started = time.time()
+    move = f"{wired.place.service.id}-{datetime.fromtimestamp(started, tz=UTC):%Y%m%d-%H%M%S}"
+    journal = FileJournal(journals / f"{move}.journal")
+    await journal.write("planned", {"move": move, "plan": admitted.planned.to_json()})
+    # From here on to cancel would leave things as they are just then.
+    with interruption.instead(lambda _: None):
+        doing = _Doing(move=move, started=started, journal=journal, shown=shown, interruption=interruption)
+        return await _carry_out(wired, admitted, doing)
+
+
+async def _carry_out(wired: Wired, admitted: Admitted, doing: _Doing) -> dict[str, Any]:
+    before, planned = admitted.before, admitted.planned
     group = group_of(planned, before)
     switched = await _switch(wired, planned.strategy, group, doing)
     ended = time.time()

@@ -70,6 +70,7 @@ class MemoryWorld:
     ingress_capabilities: frozenset[IngressCapability] = frozenset(IngressCapability)
     bytes_per_step: int = 16 << 20
     dirty_rates: dict[MemberId, float] = field(default_factory=dict)  # bytes/s; in place of the members' own
+    slow: dict[str, int] = field(default_factory=dict)  # steps that calls of a method take more before their effect
     still: set[MemberId] = field(default_factory=set)  # write nothing: at the second pass they stop by themselves
     copies: dict[tuple[MemberId, HostId], MemoryCopy] = field(default_factory=dict)
     announcements: dict[tuple[ServiceId, SiteId], Announcement] = field(default_factory=dict)
@@ -101,7 +102,8 @@ class MemoryWorld:
         self.calls.append(" ".join((method, *what)))
         number = self._counts[method] = self._counts.get(method, 0) + 1
         fault = next((f for f in self._faults if f.method == method and 0 <= number - f.call < f.calls), None)
-        await self.step()
+        for _ in range(1 + self.slow.get(method, 0)):
+            await self.step()
         if fault is not None and not fault.after:
             await _strike(fault)
         yield
@@ -151,8 +153,9 @@ class MemoryWorld:
         found = []
         for member in members:
             for (name, host), copy in self.copies.items():
-                if name == member and (site_of(host) != home or copy.state is not RunState.RUNNING or copy.stream):
-                    found.append(f"{member} on {host}: {copy.state.value}, {copy.stream}")
+                is_copied = copy.stream is not None and not copy.stream.is_whole
+                if name == member and (site_of(host) != home or copy.state is not RunState.RUNNING or is_copied):
+                    found.append(f"{member} on {host}: {copy.state.value}{', being copied' if is_copied else ''}")
             if not any(site_of(host) == home for host in self.running(member)):
                 found.append(f"{member} does not run at {home}")
         for (owner, site), announcement in self.announcements.items():
@@ -167,5 +170,5 @@ class MemoryWorld:
 
 async def _strike(fault: Fault) -> None:
     if fault.error is not None:
-        raise fault.error
+        raise fault.error.with_traceback(None)  # the same one may be raised often
     await asyncio.Event().wait()

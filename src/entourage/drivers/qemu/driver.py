@@ -167,6 +167,9 @@ class QemuHypervisor:
             raise PermanentError(f"{member.id} on {host}: its state has not arrived whole, it cannot run")
         await instance.monitor.execute("cont")
         resumed_at = await self._event_time(instance, "resumed_at")
+        if instance.copying is not None:
+            # Not longer than needed: its main thread also carries the guest's packets, and would starve the guest.
+            self._favour(member.id, instance.copying.source, instance.copying.target, yes=False)
         await instance.monitor.execute("announce-self", initial=20, max=200, rounds=4, step=60)
         return resumed_at
 

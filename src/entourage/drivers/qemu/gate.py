@@ -16,9 +16,10 @@ from contextlib import suppress
 
 # What QEMU can write beyond a closed gate: a lot while copying, where throughput counts; next to nothing where a
 # pass may have only some pages to send and QEMU, finding them sent, would go on to the end of the migration.
-_WIDE, _NARROW = 256 * 1024, 4 * 1024
+_WIDE = 256 * 1024
 _CHUNK = 64 * 1024
-_PACED_CHUNK = 4 * 1024
+_PACED_CHUNK_MIN = 4 * 1024
+_PACED_EACH_S = 0.004  # a paced gate wakes up this often, however fast it is
 # Unsent data in the TCP socket beyond which the kernel takes no more: what is sent is decided late, not queued.
 _NOTSENT_LOWAT = 128 * 1024
 _TCP_NOTSENT_LOWAT = 25  # linux/tcp.h; not in Python 3.11's socket module
@@ -34,7 +35,7 @@ class StreamGate:
         self._remote.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, _NOTSENT_LOWAT)
         self._remote.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.qemu_end, self._local = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._pace = math.inf
+        self._pace, self._chunk = math.inf, _CHUNK
         self._open = threading.Event()
         self._thread = threading.Thread(target=self._forward, name=f"gate-{name}", daemon=True)
         self._thread.start()
@@ -47,8 +48,8 @@ class StreamGate:
     def open(self, *, pace: float = math.inf) -> None:
         """Let the stream flow, at `pace` bytes/s at the most."""
         self._pace = pace
-        wide = pace == math.inf
-        self.qemu_end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _WIDE if wide else _NARROW)
+        self._chunk = _CHUNK if pace == math.inf else int(min(_CHUNK, max(_PACED_CHUNK_MIN, pace * _PACED_EACH_S)))
+        self.qemu_end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _WIDE if pace == math.inf else self._chunk)
         self._open.set()
 
     def close(self) -> None:
@@ -69,14 +70,13 @@ class StreamGate:
         try:
             while True:
                 self._open.wait()
-                paced = self._pace != math.inf
-                chunk = self._local.recv(_PACED_CHUNK if paced else _CHUNK)
+                chunk = self._local.recv(self._chunk)
                 if not chunk:
                     break
                 self._open.wait()
                 self._remote.sendall(chunk)
                 self.bytes_sent += len(chunk)
-                if paced:
+                if self._pace != math.inf:
                     time.sleep(len(chunk) / self._pace)
             self._remote.shutdown(socket.SHUT_WR)
         except OSError:

@@ -1,0 +1,169 @@
+"""What can be written after `entourage`: for each command its arguments and options, and its help.
+
+The classes are the single place of both; `main` registers them, and the module that carries a command out gets
+what was written as one object.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+import typer
+
+LabName = Annotated[str, typer.Option("--lab", metavar="NAME", envvar="ENTOURAGE_LAB", help="The lab's name.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document, and errors as JSON, too.")]
+Service = Annotated[
+    str | None, typer.Argument(metavar="SERVICE", help="The service; may be left out where a lab has one.")
+]
+To = Annotated[str, typer.Option("--to", metavar="SITE", help="The site to move to.")]
+Only = Annotated[
+    list[str] | None,
+    typer.Option("--only", metavar="MEMBER", help="Move this member only; may be repeated. Else all members move."),
+]
+Strategy = Annotated[
+    str | None,
+    typer.Option(
+        "--strategy",
+        metavar="group|serial|parallel",
+        help="group: all in one switch. serial, parallel: the hypervisor's own migrations, one after another or all "
+        "at once. Else the planner takes the best that all members' drivers can do.",
+    ),
+]
+Sessions = Annotated[int, typer.Option("--sessions", metavar="N", min=0, max=20_000, help="Live client sessions.")]
+Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Where reports are kept.")]
+
+LAB, DEMO_LAB = "lab1", "demo"
+OUT = Path("out")
+
+
+def _epilog(*examples: str, note: str = "") -> str:
+    lines = "\n".join(["\b", "Examples:", *(f"  {example}" for example in examples)])
+    return f"{lines}\n\n{note}" if note else lines
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabUp:
+    """Bring a lab up with its service running: namespaces, BGP routers, links with delay, and virtual machines.
+
+    If a spec is wrong or anything fails, nothing is left behind.
+    """
+
+    epilog: ClassVar = _epilog(
+        "entourage lab up",
+        "entourage lab up --lab far --rtt '100 ms' --rate '1 Gbit/s' --loss '0.1 %'",
+        "entourage lab up --sites my-sites.yaml --service my-service.yaml --json",
+    )
+    sites: Annotated[Path | None, typer.Option("--sites", metavar="FILE", help="Sites, links and regions.")] = None
+    service: Annotated[Path | None, typer.Option("--service", metavar="FILE", help="The service.")] = None
+    rtt: Annotated[str | None, typer.Option("--rtt", metavar="'50 ms'", help="Of every inter-site link.")] = None
+    rate: Annotated[str | None, typer.Option("--rate", metavar="'200 Mbit/s'", help="Of every inter-site link.")] = None
+    loss: Annotated[str | None, typer.Option("--loss", metavar="'0 %'", help="Of every inter-site link.")] = None
+    lab: LabName = LAB
+    as_json: Json = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabDown:
+    """Take a lab down, whole or half, running or crashed. Nothing of it is left."""
+
+    epilog: ClassVar = _epilog("entourage lab down", "entourage lab down far", "entourage lab down --all")
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="The lab, as with --lab.")] = None
+    everything: Annotated[bool, typer.Option("--all", help="Every lab on this machine.")] = False
+    lab: LabName = LAB
+    as_json: Json = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabStatus:
+    """Which labs are there, whole or half. Without root their processes and BGP sessions cannot be seen."""
+
+    epilog: ClassVar = _epilog("entourage lab status", "entourage lab status --json")
+    as_json: Json = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """Where every member runs, where packets enter, and what is not as it should be."""
+
+    epilog: ClassVar = _epilog("entourage status", "entourage status --lab far --json")
+    lab: LabName = LAB
+    as_json: Json = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trace:
+    """The way of a request hop by hop, computed from what is, and the round trip that requests really take."""
+
+    epilog: ClassVar = _epilog("entourage trace", "entourage trace shop --from users-west")
+    service: Service = None
+    region: Annotated[
+        str | None, typer.Option("--from", metavar="REGION", help="The users' region; else every region.")
+    ] = None
+    lab: LabName = LAB
+    as_json: Json = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanMove:
+    """What a move would do, take and cost, and what it cannot promise. Nothing is changed."""
+
+    epilog: ClassVar = _epilog(
+        "entourage plan --to west",
+        "entourage plan shop --to west --only web1 --only web2",
+        "entourage plan --to west --strategy serial --json",
+    )
+    to: To
+    service: Service = None
+    only: Only = None
+    strategy: Strategy = None
+    lab: LabName = LAB
+    as_json: Json = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Move:
+    """Move a service to another site while users use it, and report what they had before, in and after it."""
+
+    epilog: ClassVar = _epilog(
+        "entourage move --to west",
+        "entourage move shop --to west --only web1 --only web2 --strategy serial",
+        "entourage move --to east --sessions 1000 --out reports --json",
+        note="Ctrl-C before the commit puts everything back. The report is kept as DIR/moves/MOVE.json and .html.",
+    )
+    to: To
+    service: Service = None
+    only: Only = None
+    strategy: Strategy = None
+    sessions: Sessions = 200
+    out: Out = OUT
+    lab: LabName = LAB
+    as_json: Json = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """Show the report of a move or of a demo again, and make its page anew from the JSON."""
+
+    epilog: ClassVar = _epilog(
+        "entourage report shop-20260102-030405",
+        "entourage report out/demo/report.json",
+        "xdg-open $(entourage report shop-20260102-030405 --open-path)",
+    )
+    what: Annotated[str, typer.Argument(metavar="MOVE|FILE", help="A move's id, or a report's JSON file.")]
+    out: Out = OUT
+    open_path: Annotated[bool, typer.Option("--open-path", help="Print nothing but the page's address.")] = False
+    as_json: Json = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demo:
+    """The story: a service at one site; only its servers moved, as live migration does today; its whole path moved.
+
+    Brings a lab of its own up, measures every act with the same live sessions, and takes the lab down.
+    """
+
+    epilog: ClassVar = _epilog("entourage demo", "entourage demo --sessions 200 --out reports", "entourage demo --json")
+    out: Out = OUT
+    sessions: Sessions = 1000
+    lab: LabName = DEMO_LAB
+    as_json: Json = False
