@@ -39,6 +39,10 @@ class NeedsRootError(Exception):
     """The command needs root; the message says what for."""
 
 
+class InterruptedByUserError(Exception):
+    """A signal ended the work, and it has cleaned up after itself."""
+
+
 class UsageError(Exception):
     """What the user wrote cannot be meant; the message says where and what to write."""
 

@@ -1,6 +1,5 @@
 """What every error means to the user."""
 
-import asyncio
 import sys
 import tempfile
 import traceback
@@ -9,7 +8,7 @@ from datetime import datetime
 
 import typer
 
-from entourage.cli.exits import Exit, Failure, NeedsRootError, UsageError
+from entourage.cli.exits import Exit, Failure, InterruptedByUserError, NeedsRootError, UsageError
 from entourage.lab.errors import LabError
 from entourage.lab.setup import SetupMissingError
 from entourage.operations.moves import RefusedError
@@ -51,7 +50,7 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
 
 def _known(error: BaseException) -> Failure | None:
     match error:
-        case KeyboardInterrupt() | asyncio.CancelledError() | typer.Abort():
+        case InterruptedByUserError():
             return Failure(code=Exit.INTERRUPTED, kind="interrupted", message="interrupted")
         case typer.TyperException():
             return Failure(code=Exit.USAGE, kind="usage", message=_usage(error))

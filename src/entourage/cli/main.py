@@ -33,7 +33,7 @@ class _Guarded(TyperGroup):
         inherited = super().main
 
         def run() -> object:
-            return inherited(words, prog_name or PROGRAM, complete_var, standalone_mode=False, **extra)
+            return inherited(words, PROGRAM, complete_var, standalone_mode=False, **extra)
 
         code = guarded(run, as_json="--json" in words)
         if standalone_mode:

@@ -5,6 +5,7 @@ import signal
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from entourage.cli.exits import InterruptedByUserError
 from entourage.operations.interruption import Interruption
 
 _T = TypeVar("_T")
@@ -12,14 +13,14 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def run(work: Callable[[Interruption], Awaitable[_T]], *, heard: Callable[[str], None] | None = None) -> _T:
-    """Run `work` to its end. A signal asks it to end through its interruption; KeyboardInterrupt if that ended it.
+    """Run `work` to its end. A signal asks it to end through its interruption; InterruptedByUserError if it did.
 
     `heard` is told of each signal.
     """
     try:
         return asyncio.run(_with_signals(work, heard or _ignore))
     except asyncio.CancelledError:
-        raise KeyboardInterrupt from None
+        raise InterruptedByUserError from None
 
 
 async def _with_signals(work: Callable[[Interruption], Awaitable[_T]], heard: Callable[[str], None]) -> _T:

@@ -113,10 +113,11 @@ class LiveTell:
                 self._live.refresh()
 
     def act(self, number: int, title: str) -> None:
-        """A heading that stays; what was before is over."""
+        """A heading that stays, below what led to it."""
         self._finish_phase()
-        self._past.clear()
-        self._copies = {}
+        before, self._past, self._copies = self._past, [], {}
+        if before:
+            self._console.print(_phases(before))
         self._console.print(Text(f"Act {number}: {title}", style="bold cyan"))
 
     def phase(self, text: str) -> None:
@@ -149,7 +150,7 @@ class LiveTell:
     def _picture(self) -> RenderableType:
         parts: list[RenderableType] = []
         if self._past:
-            parts.append(Text(" · ".join(self._past), style="dim"))
+            parts.append(_phases(list(self._past)))
         if self._phase or self._step:
             parts.append(self._now())
         if self._copies:
@@ -165,6 +166,10 @@ class LiveTell:
         bar = _bar(step[1], step[2]) if step else Text()
         line.add_row(self._spinner, took, text, bar)
         return line
+
+
+def _phases(past: list[str]) -> Text:
+    return Text(" · ".join(past), style="dim")
 
 
 def _copies_table(copies: list[CopyProgress]) -> Table:

@@ -24,5 +24,5 @@ RETRY_DELAY_S = 0.5
 
 # Each part of an undoing or a cleaning, and how often it is tried before it is left over, and told.
 PART_DEADLINE_S = 10
-RETIRE_DEADLINE_S = 60  # of the source's ingress, which waits until it is quiet there
+QUIET_DEADLINE_S = 30  # after which late packets at the source are not waited for any longer
 PART_TRIES = 3

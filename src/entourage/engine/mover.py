@@ -3,13 +3,14 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
-from entourage.engine.deadlines import DEADLINE_S, PART_DEADLINE_S, PART_TRIES, RETIRE_DEADLINE_S, RETRY_DELAY_S
+from entourage.engine.deadlines import DEADLINE_S, PART_DEADLINE_S, PART_TRIES, QUIET_DEADLINE_S, RETRY_DELAY_S
 from entourage.model.ids import HostId, MemberId
 from entourage.model.world import Service
-from entourage.ports.errors import PermanentError, TemporaryError
+from entourage.ports.errors import DriverError, PermanentError, TemporaryError
 from entourage.ports.hypervisor import Hypervisor, ProgressCallback, RunState
 from entourage.ports.ingress import Ingress
 from entourage.ports.journal import Journal
@@ -63,6 +64,7 @@ class GroupMover:
         self._shown = shown
         self._events: asyncio.Queue[sw.Event] = asyncio.Queue()
         self._tasks: dict[asyncio.Task[None], sw.Command] = {}
+        self._watchers: list[asyncio.Task[None]] = []
         self._cancelled: set[asyncio.Task[None]] = set()
         self._made: set[MemberId] = set()  # whose target instance is this move's own
         self._marks: list[Mark] = []
@@ -80,33 +82,58 @@ class GroupMover:
             while not isinstance(state, sw.Done | sw.RolledBack):
                 event = await self._events.get()
                 before = type(state)
-                state, commands = advance(state, event)
+                state, commands = self._advance(state, event)
                 self._start(commands, group)
                 if type(state) is not before:
                     self._mark(type(state).__name__)
                     self._shown(state)
         finally:
-            for task in self._tasks:
+            leftover = [*self._tasks, *self._watchers]
+            for task in leftover:
                 task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await asyncio.gather(*leftover, return_exceptions=True)
         return Outcome(state=state, marks=self._marks)
+
+    def _advance(self, state: sw.State, event: sw.Event) -> tuple[sw.State, tuple[sw.Command, ...]]:
+        """The switch's next step. A fault of ours must leave nobody paused: before the commit it means to go back."""
+        try:
+            return advance(state, event)
+        except sw.ProtocolError as error:
+            return advance(state, sw.Failed("switch", str(error)))  # raises again after the commit
 
     def _mark(self, what: str) -> None:
         self._marks.append(Mark(at=time.time(), what=what))
 
     def _start(self, commands: tuple[sw.Command, ...], group: Group) -> None:
         kinds = {type(command) for command in commands}
+        if sw.Undo in kinds:
+            for watcher in self._watchers:
+                watcher.cancel()
+        # What is under way must not act on what is being put back. And what nobody waits for any more, such as a pass
+        # when all are told to stop, must not fail later on: it would be taken for a failure of what follows.
+        obsolete: set[type[sw.Command]] = set(DEADLINE_S) if sw.Undo in kinds else set()
+        if kinds & {sw.Stop, sw.Drain}:
+            obsolete |= {sw.Copy, sw.Refresh}
+        if sw.Drain in kinds:
+            obsolete.add(sw.Stop)
         for running, command in self._tasks.items():
-            # What is under way must not act on what is being put back; and when all are told to stop, nobody waits
-            # for a pass any more: were it to fail after the commit, it would be taken for a failure of what follows.
-            is_pass = isinstance(command, sw.Copy | sw.Refresh)
-            if sw.Undo in kinds or (is_pass and kinds & {sw.Stop, sw.Drain}):
+            if type(command) in obsolete:
                 running.cancel()
                 self._cancelled.add(running)
         for command in commands:
             task = asyncio.create_task(self._carry_out(command, group), name=str(command))
             self._tasks[task] = command
             task.add_done_callback(self._tasks.pop)
+
+    def _watch_stop(self, name: MemberId, group: Group) -> None:
+        """Tell the switch when the member stops, even if nobody told it to: a hold is only as good as its driver."""
+
+        async def watch() -> None:
+            with suppress(DriverError):  # its copy is gone: whoever needs it will say so
+                at = await self._drivers.hypervisor.stopped(self._service.member(name), source=group.sources[name])
+                self._events.put_nowait(sw.Stopped(name, at))
+
+        self._watchers.append(asyncio.create_task(watch(), name=f"stop of {name}"))
 
     async def _carry_out(self, command: sw.Command, group: Group) -> None:
         """Do what the command asks and post its event; after the commit, try again until it is done."""
@@ -145,10 +172,11 @@ class GroupMover:
                 held = await hypervisor.copy(
                     member(name), source=group.sources[name], target=group.targets[name], progress=self._progress
                 )
-                return sw.Held(name, held.left, held.stopped_at)
+                self._watch_stop(name, group)
+                return sw.Held(name, held.left)
             case sw.Refresh(name, pace):
                 held = await hypervisor.refresh(member(name), source=group.sources[name], pace=pace)
-                return sw.Held(name, held.left, held.stopped_at)
+                return sw.Held(name, held.left)
             case sw.Stop(name):
                 return sw.Stopped(name, await hypervisor.stop(member(name), source=group.sources[name]))
             case sw.Drain(name):
@@ -201,9 +229,10 @@ class GroupMover:
         ]
         parts += [_insist(f"unstretch {s}", partial(drivers.segments.unstretch, service, s)) for s in group.unstretch]
         problems = await _all(parts)
-        if group.moves_ingress:
-            retire = partial(retire_source_ingress, drivers, service, group)
-            problems += await _all([_insist("retire the source's ingress", retire, deadline_s=RETIRE_DEADLINE_S)])
+        for what, work, deadline_s in _retirement(drivers, service, group) if group.moves_ingress else ():
+            problem = await _insist(what, work, deadline_s=deadline_s)
+            if problem is not None:
+                return [*problems, problem]  # what follows counts on what went before
         return problems
 
     async def _undo(self, group: Group) -> list[str]:
@@ -248,14 +277,28 @@ class GroupMover:
 
 
 async def retire_source_ingress(drivers: Drivers, service: Service, group: Group) -> None:
-    """Withdraw at the source when it is quiet, end its tunnel, and announce normally at the target."""
-    await drivers.ingress.withdraw(service, group.source_site)
-    await drivers.watch.wait_quiet(group.source_site, quiet_s=1.0, deadline_s=30.0)
-    await drivers.ingress.activate(service, group.target_site)
-    await drivers.ingress.untunnel(service, source=group.source_site)
+    """Withdraw at the source, and when it is quiet there end its tunnel; announce normally at the target."""
+    for _, work, _ in _retirement(drivers, service, group):
+        await work()
 
 
-async def _insist(what: str, work: Callable[[], Awaitable[None]], *, deadline_s: float = PART_DEADLINE_S) -> str | None:
+def _retirement(
+    drivers: Drivers, service: Service, group: Group
+) -> tuple[tuple[str, Callable[[], Awaitable[object]], float], ...]:
+    """The steps by which the source's ingress goes, with how long each may take (seconds)."""
+    ingress, source, target = drivers.ingress, group.source_site, group.target_site
+    wait_quiet = partial(drivers.watch.wait_quiet, source, quiet_s=1.0, deadline_s=QUIET_DEADLINE_S)
+    return (
+        (f"withdraw at {source}", partial(ingress.withdraw, service, source), PART_DEADLINE_S),
+        (f"wait until {source} is quiet", wait_quiet, QUIET_DEADLINE_S + PART_DEADLINE_S),
+        (f"activate {target}", partial(ingress.activate, service, target), PART_DEADLINE_S),
+        (f"untunnel {source}", partial(ingress.untunnel, service, source=source), PART_DEADLINE_S),
+    )
+
+
+async def _insist(
+    what: str, work: Callable[[], Awaitable[object]], *, deadline_s: float = PART_DEADLINE_S
+) -> str | None:
     """Try a few times; None when it is done, else what could not be done and why."""
     problem = None
     for _ in range(PART_TRIES):

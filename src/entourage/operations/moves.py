@@ -24,7 +24,8 @@ from entourage.switch import Group, Policy
 from entourage.switch import types as sw
 from entourage.wiring import Wired
 
-_ENOUGH_S = 0.02  # what the link carries in this time is little enough to stop for
+# What the link carries in this time is little enough to stop for. Bytes of memory: compressed, a fraction of it is sent.
+_ENOUGH_S = 0.1
 
 
 class RefusedError(Exception):

@@ -101,6 +101,10 @@ class Hypervisor(Protocol):
         """Send what was dirtied since the last pass, at `pace` bytes/s or somewhat less, and hold after one more."""
         ...
 
+    async def stopped(self, member: Member, *, source: HostId) -> float:
+        """Wait until the member under copy stands still at the source, for whatever reason; the time of it."""
+        ...
+
     async def stop(self, member: Member, *, source: HostId) -> float:
         """Stop the member's CPUs now; returns when they stand still, with the hypervisor's own time of it."""
         ...
@@ -114,7 +118,10 @@ class Hypervisor(Protocol):
         ...
 
     async def abandon(self, member: Member, *, source: HostId) -> None:
-        """End a copy that is not to be completed, however far it is; the source keeps its run state."""
+        """End a copy that is not to be completed, however far it is; the source keeps its run state.
+
+        Only a source that stopped by itself at the end of a pass may run again by itself.
+        """
         ...
 
     async def remove(self, member: MemberId, host: HostId) -> None:

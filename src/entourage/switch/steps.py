@@ -93,15 +93,15 @@ def _copying(state: Copying, event: Event) -> Step:
     match event:
         case Held(member) if member != waiting[0]:
             raise _unlisted(state, event)  # one at a time, in the group's order
-        case Held(member, _, stopped_at) if stopped_at is not None:
-            if waiting == [member]:
-                return _stop_all(state.group, {member: stopped_at})
-            return _back(state.group, Failed(f"copy {member}", "it stopped by itself too early"))
         case Held(member, left):
             held = {**state.held, member: left}
             if waiting == [member]:
                 return _next_round(Converging(group=state.group, round=0, refreshing=frozenset(), left=held))
             return replace(state, held=held), (Copy(waiting[1]),)
+        case Stopped(member, _):
+            # Others have not even been copied: back, before somebody notices.
+            reason = "it stopped by itself while others were still to be copied"
+            return _back(state.group, Failed(f"copy {member}", reason))
         case Failed() | AbortRequested():
             return _back(state.group, event)
         case _:
@@ -114,25 +114,24 @@ def _next_round(state: Converging) -> Step:
     small_enough = sum(state.left.values()) <= policy.enough_bytes
     if small_enough or state.round >= policy.max_rounds:
         return _stop_all(state.group, {})
-    members = state.group.members()
-    refreshes = tuple(Refresh(m, _pace(state.left, m, policy.link_rate)) for m in state.group.order)
-    return replace(state, round=state.round + 1, refreshing=members), refreshes
+    # A member with little left stays held: after another pass it would have nothing to send, and stop by itself.
+    floor = policy.enough_bytes / (2 * len(state.left))
+    waiting = {m: left for m, left in state.left.items() if left > floor}
+    refreshes = tuple(Refresh(m, _pace(waiting, m, policy.link_rate)) for m in state.group.order if m in waiting)
+    return replace(state, round=state.round + 1, refreshing=frozenset(waiting)), refreshes
 
 
 def _pace(left: Mapping[MemberId, int], member: MemberId, link_rate: float) -> float:
-    """The member's share of the link, so that all end their pass at the same time, however much each has left.
-
-    One that ended early would find nothing more to send, and stop by itself before the others are ready.
-    """
-    total = sum(left.values())
-    share = left[member] / total if total else 0.0
+    """The member's share of the link, in proportion to what it has left, so that all end their pass together."""
+    share = left[member] / sum(left.values())
     return link_rate * max(share, 1 / (4 * len(left)))
 
 
 def _converging(state: Converging, event: Event) -> Step:
     match event:
-        case Held(member, _, stopped_at) if stopped_at is not None:
-            return _stop_all(state.group, {member: stopped_at})
+        case Stopped(member, at):
+            # It found nothing more to send, and stopped by itself: that is the moment for all.
+            return _stop_all(state.group, {member: at})
         case Held(member, left):
             refreshing = state.refreshing - {member}
             after = replace(state, refreshing=refreshing, left={**state.left, member: left})
@@ -178,8 +177,8 @@ def _draining(state: Draining, event: Event) -> Step:
             if set(drained) == state.group.members():
                 return Committing(group=state.group, stopped=state.stopped, drained=drained), (RecordCommit(),)
             return replace(state, drained=drained), ()
-        case Held():
-            return state, ()  # the pass that was under way when all were told to stop: nothing new
+        case Held() | Stopped():
+            return state, ()  # the pass that was under way when all were told to stop; a stop that is known
         case Failed() | AbortRequested():
             return _back(state.group, event)
         case _:
@@ -201,8 +200,8 @@ def _committing(state: Committing, event: Event) -> Step:
                 flipped=not group.moves_ingress,
             )
             return after, resumes
-        case Held() | AbortRequested():
-            return state, ()  # a late report; and too late to say no: the record may be written already
+        case Held() | Stopped() | AbortRequested():
+            return state, ()  # late reports; and too late to say no: the record may be written already
         case Failed():
             # Whether the record is on storage is for whoever reads the journal to find out; see the engine.
             return _back(state.group, event)
@@ -216,7 +215,7 @@ def _resuming(state: Resuming, event: Event) -> Step:
             state = replace(state, resumed={**state.resumed, member: at})
         case IngressFlipped():
             state = replace(state, flipped=True)
-        case Held() | AbortRequested():
+        case Held() | Stopped() | AbortRequested():
             return state, ()
         case Failed():
             raise ProtocolError(f"after the commit there is only forward; the engine tries again, yet: {event}")
@@ -234,7 +233,7 @@ def _verifying(state: Verifying, event: Event) -> Step:
             return Cleaning(group=state.group, times=state.times, problems=problems), (CleanUp(),)
         case Failed(what, reason):
             return Cleaning(group=state.group, times=state.times, problems=(f"{what}: {reason}",)), (CleanUp(),)
-        case Held() | AbortRequested():
+        case Held() | Stopped() | AbortRequested():
             return state, ()
         case _:
             raise _unlisted(state, event)
@@ -247,7 +246,7 @@ def _cleaning(state: Cleaning, event: Event) -> Step:
         case Failed(what, reason):
             problems = (*state.problems, f"{what}: {reason}")
             return Done(group=state.group, times=state.times, problems=problems), ()
-        case Held() | AbortRequested():
+        case Held() | Stopped() | AbortRequested():
             return state, ()
         case _:
             raise _unlisted(state, event)

@@ -20,7 +20,7 @@ class Policy:
     """How the joint refreshing shares the link, and when it ends and the switch begins."""
 
     link_rate: float  # bytes/s that all members together may use
-    enough_bytes: int  # all members together have at most this left: what the link carries in some 20 ms
+    enough_bytes: int  # all members together have at most this left: what the link carries in some 100 ms
     max_rounds: int = 8  # refreshes at the most, however much is left
 
 
@@ -60,16 +60,15 @@ class PathReady:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A pass is over and the member is held with `left` bytes to send; `stopped_at` if it stopped by itself."""
+    """A pass is over and the member is held with `left` bytes to send."""
 
     member: MemberId
     left: int
-    stopped_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
-    """The member's CPUs at the source stand still since `at` (seconds since the epoch)."""
+    """The member's CPUs at the source stand still since `at` (seconds since the epoch), told to or by itself."""
 
     member: MemberId
     at: float

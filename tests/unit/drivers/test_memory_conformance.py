@@ -37,10 +37,18 @@ def a_world(
     )
 
 
+async def booted() -> None:
+    """Guests in memory boot at once."""
+
+
 def hypervisor_kit(world: MemoryWorld, *, member: str = "web1") -> HypervisorConformance:
     moved = SHOP.member(MemberId(member))
     return HypervisorConformance(
-        MemoryHypervisor(world), member=moved, source=HostId("east/h1"), target=HostId("west/h1")
+        MemoryHypervisor(world),
+        member=moved,
+        source=HostId("east/h1"),
+        target=HostId("west/h1"),
+        booted=None if moved.id in world.still else booted,
     )
 
 

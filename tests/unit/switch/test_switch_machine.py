@@ -44,6 +44,10 @@ GROUPS = st.builds(
 )
 
 
+class Watched(sw.Stopped):
+    """Told by who watches the member; the switch cannot tell it from the answer of a stop."""
+
+
 @dataclass
 class Run:
     """A switch under way, with every command that has not been answered yet and all that was ever told to happen."""
@@ -69,9 +73,9 @@ class Run:
         self.states.append(type(self.state))
         self.require_order()
 
-    def answer(self, command: sw.Command, *, left: int = 0, stopped_at: float | None = None) -> None:
+    def answer(self, command: sw.Command, *, left: int = 0) -> None:
         self.waiting.remove(command)
-        event = answer_of(command, left=left, stopped_at=stopped_at)
+        event = answer_of(command, left=left)
         if event is not None:
             self.happen(event)
 
@@ -88,7 +92,6 @@ class Run:
         members = self.state.group.members()
         drained = members & {e.member for e in self.events if isinstance(e, sw.Drained)}
         stopped = {e.member for e in self.events if isinstance(e, sw.Stopped)}
-        stopped |= {e.member for e in self.events if isinstance(e, sw.Held) and e.stopped_at is not None}
         stopped &= members  # while all is undone strangers may report what they like
         recorded = any(isinstance(e, sw.Recorded) for e in self.events)
         kinds = [type(command) for command in self.commands]
@@ -111,12 +114,12 @@ class Run:
             self.answer(self.waiting[0])
 
 
-def answer_of(command: sw.Command, *, left: int = 0, stopped_at: float | None = None) -> sw.Event | None:
+def answer_of(command: sw.Command, *, left: int = 0) -> sw.Event | None:
     match command:
         case sw.Prepare(member):
             return sw.Prepared(member)
         case sw.Copy(member) | sw.Refresh(member):
-            return sw.Held(member, left, stopped_at)
+            return sw.Held(member, left)
         case sw.Stop(member):
             return sw.Stopped(member, 10.0)
         case sw.Drain(member):
@@ -149,11 +152,22 @@ def advance_to(kind: type, group: Group | None = None) -> Run:
 
 
 def happen_at_random(data: st.DataObject, run: Run, *, stops_itself: bool) -> None:
-    """One of the commands that wait is answered, with what may come of a pass."""
-    command = data.draw(st.sampled_from(run.waiting))
-    early = stops_itself and isinstance(command, sw.Refresh) and data.draw(st.booleans())
-    left = 0 if early else data.draw(st.integers(0, 3000))
-    run.answer(command, left=left, stopped_at=9.0 if early else None)
+    """One of the commands that wait is answered; or a member of a group that is held or stopped tells that it stopped.
+
+    The last is told by whoever watches the members: of each that stands still, once, and whenever that is.
+    """
+    told = {e.member for e in run.events if isinstance(e, Watched)}
+    may = [m for m in run.state.group.order if m not in told] if stops_itself and can_stop(run.state) else []
+    tells: bool = data.draw(st.booleans())
+    if may and tells:
+        run.happen(Watched(data.draw(st.sampled_from(may)), 9.0))
+        return
+    run.answer(data.draw(st.sampled_from(run.waiting)), left=data.draw(st.integers(0, 3000)))
+
+
+def can_stop(state: sw.State) -> bool:
+    """Whether members may stand still without anything being wrong."""
+    return not isinstance(state, sw.Preparing | sw.Copying | sw.Done | sw.RolledBack)
 
 
 @given(group=GROUPS, stops_itself=st.booleans(), data=st.data())
@@ -207,7 +221,7 @@ def test_a_failure_before_the_record_rolls_back(group: Group, moment: int, data:
 ANY_EVENT = st.one_of(
     st.builds(sw.Prepared, st.sampled_from(NAMES)),
     st.just(sw.PathReady()),
-    st.builds(sw.Held, st.sampled_from(NAMES), st.integers(0, 3000), st.none() | st.just(9.0)),
+    st.builds(sw.Held, st.sampled_from(NAMES), st.integers(0, 3000)),
     st.builds(sw.Stopped, st.sampled_from(NAMES), st.just(10.0)),
     st.builds(sw.Drained, st.sampled_from(NAMES), st.integers(0, 100)),
     st.just(sw.Recorded()),
@@ -255,14 +269,14 @@ def apply_unasked(run: Run, event: sw.Event) -> None:
 
 LISTED: dict[type, set[type]] = {
     sw.Preparing: {sw.Prepared, sw.PathReady, sw.Failed, sw.AbortRequested},
-    sw.Copying: {sw.Held, sw.Failed, sw.AbortRequested},
-    sw.Converging: {sw.Held, sw.Failed, sw.AbortRequested},
+    sw.Copying: {sw.Held, sw.Stopped, sw.Failed, sw.AbortRequested},
+    sw.Converging: {sw.Held, sw.Stopped, sw.Failed, sw.AbortRequested},
     sw.Stopping: {sw.Stopped, sw.Held, sw.Failed, sw.AbortRequested},
-    sw.Draining: {sw.Drained, sw.Held, sw.Failed, sw.AbortRequested},
-    sw.Committing: {sw.Recorded, sw.Held, sw.Failed, sw.AbortRequested},
-    sw.Resuming: {sw.Resumed, sw.IngressFlipped, sw.Held, sw.AbortRequested},
-    sw.Verifying: {sw.Verified, sw.Held, sw.Failed, sw.AbortRequested},
-    sw.Cleaning: {sw.Cleaned, sw.Held, sw.Failed, sw.AbortRequested},
+    sw.Draining: {sw.Drained, sw.Held, sw.Stopped, sw.Failed, sw.AbortRequested},
+    sw.Committing: {sw.Recorded, sw.Held, sw.Stopped, sw.Failed, sw.AbortRequested},
+    sw.Resuming: {sw.Resumed, sw.IngressFlipped, sw.Held, sw.Stopped, sw.AbortRequested},
+    sw.Verifying: {sw.Verified, sw.Held, sw.Stopped, sw.Failed, sw.AbortRequested},
+    sw.Cleaning: {sw.Cleaned, sw.Held, sw.Stopped, sw.Failed, sw.AbortRequested},
     # Answers of what was under way when the undoing began arrive here, whatever they are.
     sw.Undoing: set(get_args(sw.Event)),
     sw.Done: set(),
@@ -309,9 +323,8 @@ STRANGER = MemberId("nobody")
     [
         (sw.Preparing, sw.Prepared(STRANGER)),
         (sw.Copying, sw.Held(STRANGER, 10)),
-        (sw.Copying, sw.Held(STRANGER, 0, 9.0)),
         (sw.Converging, sw.Held(STRANGER, 10)),
-        (sw.Converging, sw.Held(STRANGER, 0, 9.0)),
+        (sw.Converging, sw.Stopped(STRANGER, 9.0)),
         (sw.Stopping, sw.Stopped(STRANGER, 10.0)),
         (sw.Draining, sw.Drained(STRANGER, 100)),
         (sw.Resuming, sw.Resumed(STRANGER, 11.0)),
@@ -334,7 +347,7 @@ def test_a_member_that_is_not_being_copied_cannot_be_held() -> None:
 
 def test_one_that_stops_by_itself_while_converging_stops_all_at_once() -> None:
     run = advance_to(sw.Converging)
-    run.happen(sw.Held(B, 0, 9.0))
+    run.happen(sw.Stopped(B, 9.0))
     assert run.require(sw.Stopping).stopped == {B: 9.0}
     assert [c.member for c in run.commands if isinstance(c, sw.Stop)] == [m for m in run.state.group.order if m != B]
     run.waiting = [command for command in run.waiting if not isinstance(command, sw.Refresh)]
@@ -343,35 +356,30 @@ def test_one_that_stops_by_itself_while_converging_stops_all_at_once() -> None:
 
 
 @given(data=st.data())
-def test_late_reports_of_a_pass_change_nothing_while_all_are_stopped(data: st.DataObject) -> None:
-    group = a_group(5)
-    run = advance_to(sw.Converging, group)
-    run.answer(data.draw(st.sampled_from(run.waiting)), stopped_at=9.0)
+def test_late_reports_change_nothing_while_all_are_stopped(data: st.DataObject) -> None:
+    run = advance_to(sw.Converging, a_group(5))
+    first = data.draw(st.sampled_from(run.state.group.order))
+    run.happen(sw.Stopped(first, 9.0))
     mixed: list[sw.Command] = [c for c in run.waiting if isinstance(c, sw.Stop | sw.Refresh)]
     for command in data.draw(st.permutations(mixed)):
         before = run.state
-        run.answer(command, stopped_at=data.draw(st.none() | st.just(9.5)))
+        run.answer(command)
         if isinstance(command, sw.Refresh):
             assert run.state == before
-    run.require(sw.Draining)
+    for member in data.draw(st.permutations(run.state.group.order)):
+        run.happen(sw.Stopped(member, 10.0))
+        assert run.require(sw.Draining).drained == {}
     run.finish()
     run.require(sw.Done)
 
 
-def test_the_last_one_copied_may_stop_by_itself_and_one_before_it_may_not() -> None:
-    run = advance_to(sw.Copying, a_group(2))
-    too_early = replace_waiting(run)
-    too_early.answer(sw.Copy(A), stopped_at=9.0)
-    too_early.require(sw.Undoing)
+def test_one_that_stops_by_itself_while_others_are_still_to_be_copied_ends_the_move() -> None:
+    run = advance_to(sw.Copying)
     run.answer(sw.Copy(A), left=10)
-    run.answer(sw.Copy(B), stopped_at=9.0)
-    run.require(sw.Stopping)
+    run.happen(sw.Stopped(A, 9.0))
+    assert A in run.require(sw.Undoing).reason
     run.finish()
-    run.require(sw.Done)
-
-
-def replace_waiting(run: Run) -> Run:
-    return replace(run, waiting=list(run.waiting), commands=list(run.commands), events=list(run.events))
+    run.require(sw.RolledBack)
 
 
 @given(group=GROUPS, left=st.lists(st.integers(1, 10**9), min_size=5, max_size=5))

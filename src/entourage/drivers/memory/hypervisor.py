@@ -74,6 +74,18 @@ class MemoryHypervisor:
                 return CopyRound(left=0, stopped_at=copy.paused_at)
             return await self._pass(member.id, stream, None, pace=pace)
 
+    async def stopped(self, member: Member, *, source: HostId) -> float:
+        """When it is paused; PermanentError if its copy is broken off before."""
+        async with self._world.call("hypervisor.stopped", member.id, source):
+            stream = self._stream(member.id, source)
+            copy = self._world.copy_on(member.id, source)
+            while copy.paused_at is None and copy.stream is stream:
+                stream.changed.clear()
+                await stream.changed.wait()
+            if copy.paused_at is None:
+                raise PermanentError(f"{member.id} on {source}: its copy was broken off, it was not stopped")
+            return copy.paused_at
+
     async def stop(self, member: Member, *, source: HostId) -> float:
         """Pause it; a paused one is paused since it was."""
         async with self._world.call("hypervisor.stop", member.id, source):
@@ -230,6 +242,7 @@ class MemoryHypervisor:
         self._world.pause(self._world.copy_on(member, stream.target))
 
     def _break(self, member: MemberId, stream: MemoryStream) -> None:
+        stream.changed.set()
         for host in (stream.source, stream.target):
             copy = self._world.copies.get((member, host))
             if copy is not None and copy.stream is stream:

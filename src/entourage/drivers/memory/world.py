@@ -26,6 +26,7 @@ class MemoryStream:
     held: bool = False
     is_whole: bool = False
     pass_began: float = 0.0
+    changed: asyncio.Event = field(default_factory=asyncio.Event, repr=False)  # the source stopped, or it broke off
 
 
 @dataclass(slots=True)
@@ -147,6 +148,8 @@ class MemoryWorld:
     def pause(self, copy: MemoryCopy) -> None:
         """Let the copy's CPUs stand still."""
         copy.state, copy.paused_at, copy.resumed_at = RunState.PAUSED, self.now, None
+        if copy.stream is not None:
+            copy.stream.changed.set()
 
     def traces(self, service: ServiceId, *, members: Iterable[MemberId], home: SiteId) -> list[str]:
         """What there is beside a service at rest at `home`, a line each: empty if nothing is left over."""

@@ -85,6 +85,12 @@ class Copying:
             return 0
         return int(query.result().get("ram", {}).get("remaining", 0))
 
+    async def wait_stopped(self) -> float:
+        """Until the source stands still; the time of it."""
+        while self.stopped_at is None:
+            await self._wait_change()
+        return self.stopped_at
+
     @property
     def is_received(self) -> bool:
         """Whether both ends have said that everything has arrived."""
@@ -127,6 +133,11 @@ class Copying:
             passes=self._passes,
             held=self.gate is not None and not self.gate.is_open,
         )
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the source's QEMU has said anything of a migration."""
+        return self._source_status != "none"
 
     def is_over(self) -> bool:
         """Whether the source's migration has ended, one way or another."""

@@ -7,6 +7,7 @@ The stream of a held copy passes a gate (see `gate`); everything else is QEMU's 
 import asyncio
 import socket
 import subprocess
+import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal
@@ -48,6 +49,7 @@ class _Instance:
     monitor: Monitor
     port: int | None = None
     copying: Copying | None = None
+    vcpus: tuple[int, ...] = ()  # thread ids, known while a copy is under way
     resumed_at: float | None = None
     stopped_at: float | None = None
     is_gone: bool = False
@@ -90,14 +92,17 @@ class QemuHypervisor:
         try:
             instance = await self._instance(member, host)
             status = (await instance.monitor.execute("query-status"))["status"]
-        except (ConnectionError, OutcomeUnknownError):
+        except DriverError:
             return RunState.ABSENT if qemu.running_pid(paths) is None else RunState.FAILED
         return _RUN_STATES.get(status, RunState.FAILED)
 
     async def create(self, member: Member, host: HostId) -> None:
         """Boot a new instance."""
-        if await self.look(member.id, host) is RunState.RUNNING:
+        state = await self.look(member.id, host)
+        if state is RunState.RUNNING:
             return
+        if state is not RunState.ABSENT:
+            raise PermanentError(f"{member.id} on {host}: a copy is there already, and it is {state.value}")
         await self._start(member, host, incoming=None)
 
     async def prepare(self, member: Member, host: HostId, *, autostart: bool = False) -> None:
@@ -143,9 +148,16 @@ class QemuHypervisor:
         instance = await self._instance(member.id, source)
         return await self._copying(instance, member.id).next_pass(instance.monitor, pace=pace)
 
+    async def stopped(self, member: Member, *, source: HostId) -> float:
+        """The time of the source's STOP event, when it comes."""
+        return await self._copying(await self._instance(member.id, source), member.id).wait_stopped()
+
     async def stop(self, member: Member, *, source: HostId) -> float:
         """QMP `stop`; its STOP event carries the time."""
         instance = await self._instance(member.id, source)
+        # `stop` returns when the vCPUs have noticed, and for that they need a CPU: on a busy host now rather than soon.
+        for thread in instance.vcpus:
+            qemu.favour(thread, yes=True)
         if instance.stopped_at is None:
             await instance.monitor.execute("stop")
         return await self._event_time(instance, "stopped_at")
@@ -163,8 +175,11 @@ class QemuHypervisor:
         instance = await self._instance(member.id, host)
         # `cont` to a target that still receives would let it run as soon as it is whole: nobody would be asked again.
         is_whole = instance.copying is not None and instance.copying.is_received
-        if not is_whole and await self.look(member.id, host) is RunState.INCOMING:
+        state = RunState.PAUSED if is_whole else await self.look(member.id, host)
+        if state is RunState.INCOMING:
             raise PermanentError(f"{member.id} on {host}: its state has not arrived whole, it cannot run")
+        if state is RunState.RUNNING and instance.resumed_at is None:
+            instance.resumed_at = time.time()  # it ran before we were connected: nobody told us since when
         await instance.monitor.execute("cont")
         resumed_at = await self._event_time(instance, "resumed_at")
         if instance.copying is not None:
@@ -183,8 +198,9 @@ class QemuHypervisor:
             await instance.monitor.execute("migrate_cancel")
         if copying.gate is not None:
             await asyncio.to_thread(copying.gate.release)
-        with suppress(TimeoutError):
-            await asyncio.wait_for(copying.wait_over(), _MONITOR_DEADLINE_S)
+        if copying.has_begun:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(copying.wait_over(), _MONITOR_DEADLINE_S)
         instance.copying = None
 
     async def remove(self, member: MemberId, host: HostId) -> None:
@@ -228,6 +244,7 @@ class QemuHypervisor:
         if at_source.copying is not None and not at_source.copying.is_over():
             raise PermanentError(f"{member.id} on {source}: a copy is under way already")
         at_source.copying = at_target.copying = copying
+        at_source.vcpus = tuple(int(cpu["thread-id"]) for cpu in await at_source.monitor.execute("query-cpus-fast"))
         self._favour(member.id, source, target, yes=True)
         await self._enable(at_source.monitor)
         await at_source.monitor.execute(
@@ -239,7 +256,11 @@ class QemuHypervisor:
         return copying
 
     def _favour(self, member: MemberId, *hosts: HostId, yes: bool) -> None:
+        """Favour the member's QEMU on these hosts while it is copied; in the end its vCPUs are not favoured either."""
         for host in hosts:
+            known = self._instances.get((member, host))
+            for thread in known.vcpus if known is not None and not yes else ():
+                qemu.favour(thread, yes=False)
             pid = qemu.running_pid(qemu.instance_paths(self._machines.access(host), member))
             if pid is not None:
                 qemu.favour(pid, yes=yes)
@@ -281,7 +302,7 @@ class QemuHypervisor:
         while True:
             try:
                 instance = await self._instance(member.id, host)
-            except ConnectionError as error:
+            except DriverError as error:
                 if child.poll() is not None or asyncio.get_running_loop().time() > deadline:
                     words = qemu.last_words(paths)
                     await self.remove(member.id, host)
@@ -302,7 +323,12 @@ class QemuHypervisor:
             socket=paths.spare_monitor if self._only_look else paths.monitor,
             on_event=lambda event: self._on_event(member, host, event),
         )
-        await monitor.connect()
+        try:
+            await monitor.connect()
+        except ConnectionError as error:
+            if qemu.running_pid(paths) is None:
+                raise PermanentError(f"{member} on {host}: there is no copy of it") from error
+            raise OutcomeUnknownError(f"{member} on {host}: its QEMU runs and does not answer: {error}") from error
         instance = _Instance(monitor=monitor)
         self._instances[(member, host)] = instance
         return instance

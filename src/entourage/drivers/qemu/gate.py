@@ -49,7 +49,8 @@ class StreamGate:
         """Let the stream flow, at `pace` bytes/s at the most."""
         self._pace = pace
         self._chunk = _CHUNK if pace == math.inf else int(min(_CHUNK, max(_PACED_CHUNK_MIN, pace * _PACED_EACH_S)))
-        self.qemu_end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _WIDE if pace == math.inf else self._chunk)
+        with suppress(OSError):  # released already: a late event of QEMU has nothing to open any more
+            self.qemu_end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _WIDE if pace == math.inf else self._chunk)
         self._open.set()
 
     def close(self) -> None:

@@ -17,8 +17,8 @@ from entourage.ports.errors import PermanentError
 _KIB = 1024
 # QEMU 7.2 corrupts guests under software emulation when pre-copy takes more than one pass: the fast path of the
 # dirty-bitmap sync, taken when memory is a multiple of 64 pages, does not make the emulator notice later writes.
-# 8 KiB more takes the other path. tests/lab/test_qemu_driver.py would notice.
-_EMULATION_EXTRA = 8 * _KIB
+# 8 KiB more takes the other path. tests/lab/test_qemu_conformance.py would notice.
+_GRANULE = 8 * _KIB
 _FAST_PATH_MULTIPLE = 64 * 4 * _KIB
 _FAVOURED = 2  # SCHED_RR priority: above ordinary work, below the lab's relay
 
@@ -113,9 +113,10 @@ def instance_paths(access: HostAccess, member: MemberId) -> InstancePaths:
 
 def memory_argument(memory: int, *, accel: str) -> str:
     """The `-m` argument for `memory` bytes, enlarged a little where emulation needs it (see above)."""
+    memory = -(-memory // _GRANULE) * _GRANULE  # as QEMU would round it
     if accel != "kvm" and memory % _FAST_PATH_MULTIPLE == 0:
-        memory += _EMULATION_EXTRA
-    return f"{-(-memory // _KIB)}K"
+        memory += _GRANULE
+    return f"{memory // _KIB}K"
 
 
 def command_line(
@@ -176,15 +177,15 @@ def running_pid(paths: InstancePaths) -> int | None:
     return None
 
 
-def favour(pid: int, *, yes: bool) -> None:
-    """Let QEMU's main thread, which answers QMP and loads state, come before ordinary work; or no longer.
+def favour(thread: int, *, yes: bool) -> None:
+    """Let one of QEMU's threads come before ordinary work; or no longer.
 
-    A busy host would otherwise let members stop and resume tens of ms apart. Only that thread (the pid is its id):
-    vCPUs keep their scheduling, and threads made from now on do not inherit it. Without the right to, nothing changes.
+    The main thread (its id is the pid) answers QMP and loads state: a busy host would otherwise let members stop and
+    resume tens of ms apart. Threads made from now on do not inherit it. Without the right to, nothing changes.
     """
     policy, priority = (os.SCHED_RR | os.SCHED_RESET_ON_FORK, _FAVOURED) if yes else (os.SCHED_OTHER, 0)
     with suppress(PermissionError, ProcessLookupError):
-        os.sched_setscheduler(pid, policy, os.sched_param(priority))
+        os.sched_setscheduler(thread, policy, os.sched_param(priority))
 
 
 async def end(pid: int, *, deadline: float = 10.0) -> None:

@@ -1,0 +1,173 @@
+"""`move` and `report`: what is asked of the operations, what is shown, and how it ends."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cli_world import WEST, document, entourage, error_of, example_world, not_root, planned
+
+from entourage.cli.exits import InterruptedByUserError
+from entourage.lab.errors import LabError
+from entourage.model.ids import MemberId, ServiceId, SiteId
+from entourage.operations.moves import RefusedError
+from entourage.operations.reports import write_move
+from entourage.planner import MoveRequest, Refusal, Strategy
+from entourage.probe.runner import ProbeError
+
+world = pytest.fixture(autouse=True)(example_world)
+ordinary_user = pytest.fixture(not_root)
+
+Moves = Callable[[object], list[dict[str, Any]]]
+MOVE = "shop-20260102-030405"
+
+
+@pytest.fixture
+def moves(monkeypatch: pytest.MonkeyPatch) -> Callable[[object], list[dict[str, Any]]]:
+    """Makes moves return a report or raise an error, and returns the list of what they were asked."""
+
+    def make(result: object) -> list[dict[str, Any]]:
+        asked: list[dict[str, Any]] = []
+
+        async def measured_move(_: object, request: MoveRequest, **how: Any) -> object:
+            asked.append({"request": request, **how})
+            if isinstance(result, BaseException):
+                raise result
+            return result
+
+        monkeypatch.setattr("entourage.cli.moving.measured_move", measured_move)
+        return asked
+
+    return make
+
+
+def test_a_move_is_asked_for_as_written(moves: Moves) -> None:
+    asked = moves(document())
+    words = ["shop", "--to", "west", "--only", "web1", "--strategy", "serial", "--sessions", "7", "--out", "there"]
+    assert entourage("move", *words).exit_code == 0
+    assert asked[0]["request"] == MoveRequest(
+        service=ServiceId("shop"), target=WEST, members=frozenset({MemberId("web1")}), strategy=Strategy.SERIAL
+    )
+    assert asked[0]["load"].sessions == 7
+    assert asked[0]["out"] == Path("there")
+
+
+def test_a_move_without_sessions_has_no_users(moves: Moves) -> None:
+    asked = moves(document(sessions=None, requests=None, stream=None))
+    assert entourage("move", "--to", "west", "--sessions", "0").exit_code == 0
+    assert asked[0]["load"] is None
+
+
+def test_a_move_ends_with_its_verdict_its_figures_and_its_files(moves: Moves) -> None:
+    moves(document())
+    result = entourage("move", "--to", "west")
+    assert "The whole path moved: 50 of 50 sessions alive, blackout 205 ms" in result.stdout
+    assert "request p50 after, users-west" in result.stdout
+    assert "packet stream: longest gap 210 ms, 3 of 1,000 packets lost" in result.stdout
+    assert f"report: out/moves/{MOVE}.json" in result.stdout
+    assert f"page:   file://{Path.cwd()}/out/moves/{MOVE}.html" in result.stdout
+    assert "\x1b" not in result.output
+
+
+def test_a_move_as_json_is_its_report(moves: Moves) -> None:
+    moves(document())
+    assert json.loads(entourage("move", "--to", "west", "--json").stdout) == document()
+
+
+def test_a_move_that_was_rolled_back_says_why(moves: Moves) -> None:
+    moves(document(outcome="rolled-back", reason="copy fw: link down"))
+    result = entourage("move", "--to", "west")
+    assert result.exit_code == 4
+    assert "Nothing moved: rolled back" in result.stdout
+    assert "reason: copy fw: link down" in result.stdout
+    assert entourage("move", "--to", "west", "--json").exit_code == 4
+
+
+@pytest.mark.parametrize("found", [{"problems": ["web1 gave no sign of life"]}, {"left_over": ["rt on east/h1"]}])
+def test_a_move_that_left_something_wrong_has_failed(moves: Moves, found: dict[str, Any]) -> None:
+    moves(document(**found))
+    result = entourage("move", "--to", "west")
+    assert result.exit_code == 1
+    assert next(iter(found.values()))[0] in result.stdout
+
+
+def test_a_refused_move_says_so(moves: Moves) -> None:
+    refusal = planned(MoveRequest(service=ServiceId("shop"), target=SiteId("east")))
+    assert isinstance(refusal, Refusal)
+    moves(RefusedError(refusal))
+    result = entourage("move", "--to", "west", "--json")
+    assert result.exit_code == 3
+    assert error_of(result)["kind"] == "refused"
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "kind"),
+    [
+        (LabError("a move is under way"), 1, "lab"),
+        (ProbeError("the probe of users-east ended"), 1, "probe"),
+        (ExceptionGroup("users", [ProbeError("no route")]), 1, "probe"),
+        (InterruptedByUserError(), 130, "interrupted"),
+        (PermissionError(13, "Permission denied", "/out"), 1, "file"),
+    ],
+)
+def test_what_goes_wrong_in_a_move_is_told(moves: Moves, error: BaseException, code: int, kind: str) -> None:
+    moves(error)
+    result = entourage("move", "--to", "west", "--json")
+    assert result.exit_code == code
+    assert error_of(result)["kind"] == kind
+
+
+@pytest.mark.usefixtures("ordinary_user")
+def test_a_move_needs_root(moves: Moves) -> None:
+    asked = moves(document())
+    assert entourage("move", "--to", "west").exit_code == 77
+    assert asked == []
+
+
+def test_a_report_is_found_by_its_move() -> None:
+    page = write_move(document(), Path("out")).html
+    page.unlink()
+    result = entourage("report", MOVE)
+    assert result.exit_code == 0
+    assert "The whole path moved" in result.stdout
+    assert "users-east → provider-east → edge-east → rt" in result.stdout
+    assert page.read_text().startswith("<!doctype html>")
+
+
+def test_a_report_is_found_by_its_file() -> None:
+    kept = write_move(document(), Path("elsewhere"))
+    assert json.loads(entourage("report", str(kept.json), "--json").stdout) == document()
+    assert entourage("report", str(kept.json), "--open-path").stdout == f"{kept.html.absolute().as_uri()}\n"
+
+
+def test_an_unknown_report_names_the_known_ones() -> None:
+    write_move(document(), Path("out"))
+    result = entourage("report", "shop-20260102-030400")
+    assert result.exit_code == 2
+    assert f"did you mean '{MOVE}'?" in result.stderr
+    assert f"are: {MOVE}" in result.stderr
+    assert "no report of a move is in elsewhere/moves" in entourage("report", "x", "--out", "elsewhere").stderr
+
+
+def test_a_file_that_is_no_report_is_told_line_by_line() -> None:
+    wrong = document(total_s="long")
+    del wrong["members"]
+    Path("wrong.json").write_text(json.dumps(wrong))
+    result = entourage("report", "wrong.json")
+    assert result.exit_code == 2
+    assert result.stderr.splitlines() == [
+        "entourage: wrong.json is no report",
+        "  members: missing",
+        "  total_s: input should be a valid number",
+    ]
+    assert not Path("wrong.html").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[]", b"3"])
+def test_a_file_of_anything_else_is_no_report(content: bytes) -> None:
+    Path("other.json").write_bytes(content)
+    result = entourage("report", "other.json", "--json")
+    assert result.exit_code == 2
+    assert error_of(result)["kind"] == "report"
+    assert error_of(result)["problems"]

@@ -1,0 +1,30 @@
+"""QEMU's command line, as far as it has to be just so."""
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from entourage.drivers.qemu.process import memory_argument
+
+KIB, MIB = 2**10, 2**20
+SIZES = st.integers(1, 2**40)
+
+
+def as_qemu_takes_it(argument: str) -> int:
+    """Bytes that the guest has: QEMU rounds up to 8 KiB (hw/core/machine.c)."""
+    assert argument.endswith("K")
+    return -(-int(argument[:-1]) * KIB // (8 * KIB)) * 8 * KIB
+
+
+@given(memory=SIZES)
+@example(memory=128 * MIB)
+@example(memory=128 * MIB - 4 * KIB)  # QEMU rounds it to 128 MiB
+@example(memory=128 * MIB - 1)
+def test_an_emulated_guest_never_has_a_multiple_of_256_kib(memory: int) -> None:
+    size = as_qemu_takes_it(memory_argument(memory, accel="tcg"))
+    assert size % (256 * KIB) != 0
+    assert memory <= size <= memory + 16 * KIB
+
+
+@given(memory=SIZES)
+def test_a_guest_under_kvm_has_what_it_was_given(memory: int) -> None:
+    assert memory <= as_qemu_takes_it(memory_argument(memory, accel="kvm")) <= memory + 8 * KIB
