@@ -116,6 +116,8 @@ class GroupMover:
             obsolete |= {sw.Copy, sw.Refresh}
         if sw.Drain in kinds:
             obsolete.add(sw.Stop)
+        if sw.CleanUp in kinds:
+            obsolete.add(sw.RedirectIngress)
         for running, command in self._tasks.items():
             if type(command) in obsolete:
                 running.cancel()

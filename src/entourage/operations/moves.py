@@ -24,8 +24,7 @@ from entourage.switch import Group, Policy
 from entourage.switch import types as sw
 from entourage.wiring import Wired
 
-# What the link carries in this time is little enough to stop for. Bytes of memory: compressed, a fraction of it is sent.
-_ENOUGH_S = 0.1
+_ENOUGH_S = 0.03  # what the link carries in this time is little enough to stop for
 
 
 class RefusedError(Exception):

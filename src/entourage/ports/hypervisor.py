@@ -50,7 +50,7 @@ class CopyProgress:
 class CopyRound:
     """One pass of pre-copy is over. `stopped_at` is set if the member found nothing left and stopped by itself."""
 
-    left: int  # bytes of memory still to be sent
+    left: int  # bytes that the rest will take in the stream, as far as can be told
     stopped_at: float | None = None  # seconds since the epoch
 
 

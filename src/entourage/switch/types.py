@@ -20,7 +20,7 @@ class Policy:
     """How the joint refreshing shares the link, and when it ends and the switch begins."""
 
     link_rate: float  # bytes/s that all members together may use
-    enough_bytes: int  # all members together have at most this left: what the link carries in some 100 ms
+    enough_bytes: int  # all members together have at most this left: what the link carries in some 30 ms
     max_rounds: int = 8  # refreshes at the most, however much is left
 
 

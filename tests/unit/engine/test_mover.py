@@ -170,6 +170,12 @@ def test_a_failure_before_the_commit_puts_everything_back(fault: Fault) -> None:
     assert str(fault.error) in state.reason if fault.error is not None else "no answer within" in state.reason
 
 
+def test_a_redirect_that_comes_too_late_does_not_come_any_more() -> None:
+    stage = Stage()
+    stage.world.slow["ingress.tunnel"] = 20
+    assert done(stage, stage.move(a_group())).problems == ()
+
+
 def test_stops_that_are_done_and_never_answered_do_not_disturb_the_move() -> None:
     stage = Stage()
     stage.world.inject(Fault(method="hypervisor.stop", error=None, calls=5, after=True))

@@ -27,6 +27,8 @@ class Copying:
         self.stopped_at: float | None = None
         self.resumed_at: float | None = None
         self._passes = 0
+        self._memory_left = 0  # bytes of memory to be sent in the next pass
+        self._sent_per_byte = 1.0  # bytes in the stream for each of them, as the last pass had it
         self._source_status = "none"
         self._target_status = "none"
         self._changed = asyncio.Event()
@@ -65,16 +67,21 @@ class Copying:
         """Let the stream flow, at `pace` bytes/s at the most, until one more pass begins; the gate is closed then."""
         assert self.gate is not None
         wanted = max(self._passes + 1, 2)
+        sent_before = self.gate.bytes_sent
         if self.stopped_at is None:
             self.gate.open(pace=pace)
         while self._passes < wanted and self.stopped_at is None:
             self._raise_if_broken()
             await self._wait_change()
-        left = await self._left(monitor)
-        return CopyRound(left=left, stopped_at=self.stopped_at)
+        memory = await self._left(monitor)
+        # Pages that change over and over are sent as differences (xbzrle): as the last pass went, so will the next.
+        if self._memory_left:
+            self._sent_per_byte = min(1.0, (self.gate.bytes_sent - sent_before) / self._memory_left)
+        self._memory_left = memory
+        return CopyRound(left=round(memory * self._sent_per_byte), stopped_at=self.stopped_at)
 
     async def _left(self, monitor: Monitor) -> int:
-        """Bytes of memory still to be sent. 0 if the member stopped meanwhile: then QEMU may be too busy to answer."""
+        """Bytes of memory not sent yet. 0 if the member stopped meanwhile: then QEMU may be too busy to answer."""
         query = asyncio.create_task(monitor.execute("query-migrate"))
         while not query.done() and self.stopped_at is None:
             change = asyncio.create_task(self._wait_change())
