@@ -178,7 +178,9 @@ def test_any_order_of_answers_leads_to_done(group: Group, *, stops_itself: bool,
         happen_at_random(data, run, stops_itself=stops_itself)
     times = run.require(sw.Done).times
     assert set(times.stopped) == set(times.resumed) == set(times.copied) == set(group.order)
-    assert not [command for command in run.waiting if not isinstance(command, sw.RedirectIngress | sw.Refresh | sw.Stop)]
+    assert not [
+        command for command in run.waiting if not isinstance(command, sw.RedirectIngress | sw.Refresh | sw.Stop)
+    ]
 
 
 @given(group=GROUPS, moment=st.integers(0, 60), data=st.data())
