@@ -150,7 +150,7 @@ async def move_in_passes(driver: QemuHypervisor, *, passes: int) -> list[CopyRou
     await driver.prepare(MEMBER, TARGET)
     rounds = [await driver.copy(MEMBER, source=SOURCE, target=TARGET, progress=lambda _: None)]
     while len(rounds) < passes:
-        rounds.append(await driver.refresh(MEMBER, source=SOURCE, pace=10e6))
+        rounds.append(await driver.refresh(MEMBER, source=SOURCE, pace=3e6))
     await driver.stop(MEMBER, source=SOURCE)
     await driver.drain(MEMBER, source=SOURCE, target=TARGET)
     await driver.resume(MEMBER, TARGET)

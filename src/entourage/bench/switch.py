@@ -28,7 +28,7 @@ from entourage.wiring import Wired, wire
 SCHEMA = "entourage.bench-switch/1"
 LAB = "bench"
 _BASELINE_S = 30.0
-_WINDOW_S = 10.0
+_WINDOW_S = 6.0
 _STRATEGIES = (Strategy.GROUP, Strategy.SERIAL, Strategy.PARALLEL)
 _FIGURES = ("blackout_ms", "pause_skew_ms", "resume_skew_ms", "split_ms")
 _SESSIONS = ("opened", "survived", "reset", "stalled_over_1s")

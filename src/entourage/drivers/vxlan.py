@@ -59,7 +59,11 @@ class VxlanSegments:
             raise PermanentError(
                 f"{segment} cannot be stretched to {', '.join(sorted(unknown))}: there is no such site"
             )
-        await asyncio.gather(*(self._add(end, device, sites) for end in self._endpoints if end.site in sites))
+        joined = [end for end in self._endpoints if end.site in sites]
+        # Members have moved since a site learned where they are: what it knows would be a black hole in the joint
+        # segment, because those that stay do not announce themselves. An empty table floods, and learns anew.
+        await asyncio.gather(*(self._forget_learned(end, device) for end in joined))
+        await asyncio.gather(*(self._add(end, device, sites) for end in joined))
 
     async def unstretch(self, service: Service, segment: SegmentId) -> None:
         """Separate the sites again: no flooding to the other site, and nothing that was learned of it."""
@@ -84,6 +88,14 @@ class VxlanSegments:
         def work(kernel: Kernel) -> None:
             for peer in peers:
                 kernel.flood(device, peer=peer)
+
+        await self._namespaces[end].do(work)
+
+    async def _forget_learned(self, end: Endpoint, device: str) -> None:
+        def work(kernel: Kernel) -> None:
+            for entry in kernel.forwarding(device):
+                if entry.mac != FLOOD_MAC:
+                    kernel.forget(device, entry)
 
         await self._namespaces[end].do(work)
 

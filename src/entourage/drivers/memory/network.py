@@ -8,8 +8,6 @@ from entourage.model.world import Service
 from entourage.ports.errors import PermanentError, UnsupportedError
 from entourage.ports.ingress import Announcement, IngressCapability, IngressState
 
-_PREFERENCE = {Announcement.STAGED: 1, Announcement.ACTIVE: 2, Announcement.PREFERRED: 3}
-
 
 class MemoryIngress:
     """`entourage.ports.ingress.Ingress` for all sites of a MemoryWorld, with the world's capabilities."""
@@ -35,8 +33,7 @@ class MemoryIngress:
     async def best_site(self, service: Service) -> Mapping[RegionId, SiteId]:
         """The most preferred announcement; of equal ones the region's own site, else the first."""
         async with self._world.call("ingress.best_site", service.id):
-            ranks = {s: _PREFERENCE[a] for (name, s), a in self._world.announcements.items() if name == service.id}
-            best = [site for site in self._world.sites() if ranks.get(site) == max(ranks.values(), default=0)]
+            best = self._world.best_sites(service.id)
             return {region: near if near in best else best[0] for region, near in self._world.regions.items() if best}
 
     async def activate(self, service: Service, site: SiteId) -> None:

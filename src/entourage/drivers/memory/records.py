@@ -9,7 +9,6 @@ from entourage.drivers.memory.world import MemoryWorld
 from entourage.model.ids import SiteId, site_of
 from entourage.model.world import Service
 from entourage.ports.errors import PermanentError
-from entourage.ports.ingress import Announcement
 from entourage.ports.watch import EdgeTraffic
 
 
@@ -85,8 +84,7 @@ class MemoryVerifier:
 
     def _lost(self, service: Service, first: set[SiteId]) -> list[str]:
         """Sites at which packets may enter and from which they do not get to the first member of the chain."""
-        announced = {s: a for (name, s), a in self._world.announcements.items() if name == service.id}
-        entered = {s for s, a in announced.items() if a is not Announcement.STAGED} or set(announced)
+        entered = self._world.best_sites(service.id)
         if not entered:
             return [f"no site announces {service.prefix}"]
         reached = {site: self._world.tunnels.get((service.id, site), site) for site in entered}

@@ -12,6 +12,7 @@ from entourage.ports.ingress import Announcement, IngressCapability
 
 STEP_S = 0.001  # of the world's time
 _EPOCH = 1_000_000.0
+_PREFERENCE = {Announcement.STAGED: 1, Announcement.ACTIVE: 2, Announcement.PREFERRED: 3}
 
 
 @dataclass(slots=True)
@@ -86,6 +87,11 @@ class MemoryWorld:
     def sites(self) -> tuple[SiteId, ...]:
         """All sites, in the order of the hosts."""
         return tuple(dict.fromkeys(site_of(host) for host in self.hosts))
+
+    def best_sites(self, service: ServiceId) -> list[SiteId]:
+        """The sites whose announcement is preferred over all others: packets enter there."""
+        ranks = {site: _PREFERENCE[a] for (name, site), a in self.announcements.items() if name == service}
+        return [site for site in self.sites() if ranks and ranks.get(site) == max(ranks.values())]
 
     def inject(self, *faults: Fault) -> None:
         """Let these faults happen. Calls are counted from now on."""

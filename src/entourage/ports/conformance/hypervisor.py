@@ -15,7 +15,7 @@ HELD = (Capability.HOLD,)
 STOPPED = (*HELD, Capability.ALIGNED_STOP)
 DRAINED = (*STOPPED, Capability.COMPLETE_PAUSED)
 
-_PACE = 10e6  # bytes/s
+_PACE = 3e6  # bytes/s: slow enough that a guest has written something by the end of a pass
 _TOLD_WITHIN_S = 5.0
 
 
