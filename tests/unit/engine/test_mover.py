@@ -259,6 +259,19 @@ def test_what_cannot_be_cleaned_is_told_and_the_rest_is_cleaned() -> None:
     assert stage.traces(home=WEST) == [f"rt on {host(RT, EAST)}: paused"]
 
 
+def test_a_route_that_is_not_withdrawn_keeps_its_tunnel() -> None:
+    stage = Stage()
+    fault = Fault(method="ingress.withdraw", error=PermanentError("no such neighbour"))
+    outcome = stage.move(a_group(), before=lambda: stage.world.inject(fault))
+    assert isinstance(outcome.state, sw.Done)
+    assert outcome.state.problems == ("cleanup: withdraw at east: no such neighbour",)
+    assert stage.traces(home=WEST) == [
+        "east announces: active",
+        "west announces: preferred",
+        "east tunnels to west",
+    ]
+
+
 def test_a_service_that_does_not_answer_after_the_switch_is_told() -> None:
     stage = Stage()
     stage.verifier.found.append("web1 does not answer")
