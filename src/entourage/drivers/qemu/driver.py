@@ -125,7 +125,10 @@ class QemuHypervisor:
     async def copy(self, member: Member, *, source: HostId, target: HostId, progress: ProgressCallback) -> CopyRound:
         """Start pre-copy through a gate and hold it when the first pass is over."""
         copying = await self._begin(member, source=source, target=target, downtime_ms=_HELD_DOWNTIME_MS)
-        monitor = (await self._instance(member.id, source)).monitor
+        at_source = await self._instance(member.id, source)
+        monitor = at_source.monitor
+        at_source.vcpus = tuple(int(cpu["thread-id"]) for cpu in await monitor.execute("query-cpus-fast"))
+        self._favour(member.id, source, target, yes=True)
         port = (await self._instance(member.id, target)).port
         assert port is not None
         connection = await self._connect(source, (self._machines.access(target).address, port))
@@ -201,6 +204,7 @@ class QemuHypervisor:
         if copying.has_begun:
             with suppress(TimeoutError):
                 await asyncio.wait_for(copying.wait_over(), _MONITOR_DEADLINE_S)
+        self._favour(member.id, copying.source, copying.target, yes=False)
         instance.copying = None
 
     async def remove(self, member: MemberId, host: HostId) -> None:
@@ -244,8 +248,6 @@ class QemuHypervisor:
         if at_source.copying is not None and not at_source.copying.is_over():
             raise PermanentError(f"{member.id} on {source}: a copy is under way already")
         at_source.copying = at_target.copying = copying
-        at_source.vcpus = tuple(int(cpu["thread-id"]) for cpu in await at_source.monitor.execute("query-cpus-fast"))
-        self._favour(member.id, source, target, yes=True)
         await self._enable(at_source.monitor)
         await at_source.monitor.execute(
             "migrate-set-parameters",
