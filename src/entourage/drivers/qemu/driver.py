@@ -28,6 +28,9 @@ _UNLIMITED = 1 << 40  # bytes/s: the link is the limit, not QEMU
 _HELD_DOWNTIME_MS = 1
 _OWN_DOWNTIME_MS = 300  # QEMU's default
 _XBZRLE_CACHE = 64 << 20
+# bytes/s at the most while copying, 1 Gbit/s: what flows in the moment in which the gate closes must be less than what
+# the member has dirtied in a pass, or the copy is not held but comes to its end.
+_COPY_PACE = 125e6
 _MONITOR_DEADLINE_S = 20.0
 _EVENT_DEADLINE_S = 5.0
 _CONNECT_DEADLINE_S = 10.0
@@ -137,9 +140,9 @@ class QemuHypervisor:
         await monitor.send_fd(gate.qemu_end.fileno(), name=f"gate-{member.id}")
         shown = asyncio.create_task(copying.show_progress(monitor, progress))
         try:
-            gate.open()
+            gate.open(pace=_COPY_PACE)
             await monitor.execute("migrate", uri=f"fd:gate-{member.id}")
-            held = await copying.next_pass(monitor)
+            held = await copying.next_pass(monitor, pace=_COPY_PACE)
         finally:
             shown.cancel()
         ram = (await monitor.execute("query-migrate")).get("ram", {})
