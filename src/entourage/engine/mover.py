@@ -169,7 +169,8 @@ class GroupMover:
                 self._made.add(name)
                 return sw.Prepared(name)
             case sw.PreparePath():
-                return await self._prepare_path(group)
+                await prepare_path(self._drivers, self._service, group)
+                return sw.PathReady()
             case sw.Copy(name):
                 held = await hypervisor.copy(
                     member(name), source=group.sources[name], target=group.targets[name], progress=self._progress
@@ -213,15 +214,6 @@ class GroupMover:
                 return sw.Failed("undo", "; ".join(problems)) if problems else sw.Undone()
             case _:
                 raise AssertionError(f"unknown command {command}")
-
-    async def _prepare_path(self, group: Group) -> sw.PathReady:
-        both = frozenset({group.source_site, group.target_site})
-        for segment in group.stretch:
-            await self._drivers.segments.stretch(self._service, segment, both)
-        if group.moves_ingress:
-            await self._drivers.watch.start(self._service)
-            await self._drivers.ingress.stage(self._service, group.target_site)
-        return sw.PathReady()
 
     async def _clean_up(self, group: Group) -> list[str]:
         """Sources first (they hold memory and licences); the old route last, when nothing comes that way any more."""
@@ -276,6 +268,16 @@ class GroupMover:
             if state in (RunState.RUNNING, RunState.PAUSED):
                 raise PermanentError(f"the copy there is {state.value}, and not of this move: left as it is")
         await self._drivers.hypervisor.remove(member, target)
+
+
+async def prepare_path(drivers: Drivers, service: Service, group: Group) -> None:
+    """Stretch the segments that need it, watch the edges from now on, and stage the ingress at the target."""
+    both = frozenset({group.source_site, group.target_site})
+    for segment in group.stretch:
+        await drivers.segments.stretch(service, segment, both)
+    if group.moves_ingress:
+        await drivers.watch.start(service)
+        await drivers.ingress.stage(service, group.target_site)
 
 
 async def retire_source_ingress(drivers: Drivers, service: Service, group: Group) -> None:

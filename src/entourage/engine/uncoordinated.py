@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from entourage.engine.mover import Drivers, Mark, retire_source_ingress
+from entourage.engine.mover import Drivers, Mark, prepare_path, retire_source_ingress
 from entourage.model.ids import MemberId
 from entourage.model.world import Service
 from entourage.ports.errors import DriverError
@@ -59,12 +59,7 @@ class UncoordinatedMover:
         return outcome
 
     async def _prepare(self, group: Group) -> None:
-        both = frozenset({group.source_site, group.target_site})
-        for segment in group.stretch:
-            await self._drivers.segments.stretch(self._service, segment, both)
-        if group.moves_ingress:
-            await self._drivers.watch.start(self._service)
-            await self._drivers.ingress.stage(self._service, group.target_site)
+        await prepare_path(self._drivers, self._service, group)
         hypervisor = self._drivers.hypervisor
         await asyncio.gather(
             *(

@@ -13,7 +13,7 @@ from entourage.engine.uncoordinated import UncoordinatedMover, times
 from entourage.lab.errors import LabError
 from entourage.lab.journal import FileJournal
 from entourage.lab.leftovers import exclusive_move
-from entourage.model.ids import MemberId, SiteId, site_of
+from entourage.model.ids import MemberId, SiteId
 from entourage.operations.interruption import Interruption
 from entourage.operations.observe import Observation, observe
 from entourage.paths import to_json, trace
@@ -287,9 +287,3 @@ async def _ingress(wired: Wired, group: Group, switched: _Switched) -> dict[str,
 
 def _ms(start: float, end: float | None) -> float | None:
     return None if end is None else round((end - start) * 1000, 3)
-
-
-def site_of_all(seen: Observation) -> SiteId | None:
-    """The one site at which every member runs; None if there is no such site."""
-    sites = {site_of(host) for host in seen.snapshot.placement.values()}
-    return sites.pop() if len(sites) == 1 else None
