@@ -5,12 +5,12 @@ comes. Stretching adds the other sites' hosts to the lists; unstretching removes
 """
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
 
-from entourage.drivers.netns import FLOOD_MAC, Kernel, Namespace
+from entourage.drivers.netns import FLOOD_MAC, Forwarding, Kernel, Namespace
 from entourage.model.ids import SegmentId, SiteId
 from entourage.model.world import Service
 from entourage.ports.errors import PermanentError, UnsupportedError
@@ -62,15 +62,15 @@ class VxlanSegments:
         joined = [end for end in self._endpoints if end.site in sites]
         # Members have moved since a site learned where they are: what it knows would be a black hole in the joint
         # segment, because those that stay do not announce themselves. An empty table floods, and learns anew.
-        await asyncio.gather(*(self._forget_learned(end, device) for end in joined))
+        await asyncio.gather(*(self._forget(end, device, lambda e: e.mac != FLOOD_MAC) for end in joined))
         await asyncio.gather(*(self._add(end, device, sites) for end in joined))
 
     async def unstretch(self, service: Service, segment: SegmentId) -> None:
         """Separate the sites again: no flooding to the other site, and nothing that was learned of it."""
         device = self._device(service, segment)
         # All flooding ends before anything is forgotten, or a late broadcast would be learned from again.
-        await asyncio.gather(*(self._forget(end, device, flooding=True) for end in self._endpoints))
-        await asyncio.gather(*(self._forget(end, device, flooding=False) for end in self._endpoints))
+        await asyncio.gather(*(self._forget_elsewhere(end, device, flooding=True) for end in self._endpoints))
+        await asyncio.gather(*(self._forget_elsewhere(end, device, flooding=False) for end in self._endpoints))
 
     def _device(self, service: Service, segment: SegmentId) -> str:
         if service.segment(segment).gateway is not None:
@@ -91,22 +91,17 @@ class VxlanSegments:
 
         await self._namespaces[end].do(work)
 
-    async def _forget_learned(self, end: Endpoint, device: str) -> None:
+    async def _forget(self, end: Endpoint, device: str, is_void: Callable[[Forwarding], bool]) -> None:
         def work(kernel: Kernel) -> None:
             for entry in kernel.forwarding(device):
-                if entry.mac != FLOOD_MAC:
+                if is_void(entry):
                     kernel.forget(device, entry)
 
         await self._namespaces[end].do(work)
 
-    async def _forget(self, end: Endpoint, device: str, *, flooding: bool) -> None:
-        def work(kernel: Kernel) -> None:
-            for entry in kernel.forwarding(device):
-                if (entry.mac == FLOOD_MAC) == flooding and entry.peer in elsewhere:
-                    kernel.forget(device, entry)
-
+    async def _forget_elsewhere(self, end: Endpoint, device: str, *, flooding: bool) -> None:
         elsewhere = set(self._elsewhere(end))
-        await self._namespaces[end].do(work)
+        await self._forget(end, device, lambda e: (e.mac == FLOOD_MAC) == flooding and e.peer in elsewhere)
 
     def _elsewhere(self, end: Endpoint) -> Iterator[IPv4Address]:
         return (address for address, site in self._sites.items() if site != end.site)
