@@ -9,6 +9,7 @@ DEADLINE_S: Mapping[type[sw.Command], float] = {
     sw.PreparePath: 30,
     sw.Copy: 900,
     sw.Refresh: 60,
+    sw.Repace: 5,
     # From here users wait: better back to the source than long.
     sw.Stop: 2,
     sw.RedirectIngress: 2,

@@ -113,7 +113,7 @@ class GroupMover:
         # when all are told to stop, must not fail later on: it would be taken for a failure of what follows.
         obsolete: set[type[sw.Command]] = set(DEADLINE_S) if sw.Undo in kinds else set()
         if kinds & {sw.Stop, sw.Drain}:
-            obsolete |= {sw.Copy, sw.Refresh}
+            obsolete |= {sw.Copy, sw.Refresh, sw.Repace}
         if sw.Drain in kinds:
             obsolete.add(sw.Stop)
         if sw.CleanUp in kinds:
@@ -180,6 +180,9 @@ class GroupMover:
             case sw.Refresh(name, pace):
                 held = await hypervisor.refresh(member(name), source=group.sources[name], pace=pace)
                 return sw.Held(name, held.left)
+            case sw.Repace(name, pace):
+                await hypervisor.repace(member(name), source=group.sources[name], pace=pace)
+                return None
             case sw.Stop(name):
                 return sw.Stopped(name, await hypervisor.stop(member(name), source=group.sources[name]))
             case sw.Drain(name):

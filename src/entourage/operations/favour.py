@@ -1,23 +1,55 @@
-"""Letting this process come before ordinary work while members of a service stand still."""
+"""Letting this process come before ordinary work while a group switches."""
 
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-_PRIORITY = 3  # SCHED_RR: above the QEMUs that it commands, below the lab's relay
+from entourage.switch import types as sw
+
+# SCHED_RR: above the QEMUs that it commands, below the lab's relay. Who decides comes before who carries a stream.
+_MAIN, _OTHERS = 4, 3
+_SWITCHING = (sw.Converging, sw.Stopping, sw.Draining, sw.Committing, sw.Resuming, sw.Undoing)
+
+
+class Favour:
+    """Real-time scheduling for all threads of this process, as long as it follows states in which it counts.
+
+    A hold is decided within ms, and between the stop and the resume users wait for this process: on a busy host it
+    would be woken tens of ms late. It waits nearly all of the time, so nobody else is starved. Without the right to,
+    nothing changes.
+    """
+
+    def __init__(self) -> None:
+        self._is_on = False
+
+    def follow(self, state: sw.State) -> None:
+        """Be favoured in `state`, or not."""
+        wanted = isinstance(state, _SWITCHING)
+        if wanted != self._is_on:
+            self._is_on = wanted
+            self._set()
+
+    def _set(self) -> None:
+        main = threading.main_thread().native_id
+        for thread in (t.native_id for t in threading.enumerate()):
+            priority = (_MAIN if thread == main else _OTHERS) if self._is_on else 0
+            policy = os.SCHED_RR | os.SCHED_RESET_ON_FORK if self._is_on else os.SCHED_OTHER
+            with suppress(PermissionError, ProcessLookupError):  # the thread has just ended
+                os.sched_setscheduler(thread or 0, policy, os.sched_param(priority))
+
+    def end(self) -> None:
+        """Ordinary from now on."""
+        if self._is_on:
+            self._is_on = False
+            self._set()
 
 
 @contextmanager
-def favoured() -> Iterator[None]:
-    """Real-time scheduling for the calling thread and the threads it starts; ordinary again at the end.
-
-    Between the stop and the resume users wait for this process: on a busy host it would be woken tens of ms late.
-    It waits nearly all of the time, so nobody else is starved. Without the right to, nothing changes.
-    """
-    with suppress(PermissionError):
-        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(_PRIORITY))
+def favoured() -> Iterator[Favour]:
+    """A `Favour` that ends with the block."""
+    favour = Favour()
     try:
-        yield
+        yield favour
     finally:
-        with suppress(PermissionError):
-            os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+        favour.end()

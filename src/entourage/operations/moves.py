@@ -14,6 +14,7 @@ from entourage.lab.errors import LabError
 from entourage.lab.journal import FileJournal
 from entourage.lab.leftovers import exclusive_move
 from entourage.model.ids import MemberId, SiteId
+from entourage.operations.favour import favoured
 from entourage.operations.interruption import Interruption
 from entourage.operations.observe import Observation, observe
 from entourage.paths import to_json, trace
@@ -24,7 +25,7 @@ from entourage.switch import Group, Policy
 from entourage.switch import types as sw
 from entourage.wiring import Wired
 
-_ENOUGH_S = 0.03  # what the link carries in this time is little enough to stop for
+_ENOUGH_S = 0.01  # what the link carries in this time is little enough to stop for
 
 
 class RefusedError(Exception):
@@ -212,14 +213,13 @@ def add_users(document: dict[str, Any], *, sessions: Mapping[str, Any], requests
 async def _switch(wired: Wired, strategy: Strategy, group: Group, doing: _Doing) -> _Switched:
     service, journal, shown = wired.place.service, doing.journal, doing.shown
     if strategy is Strategy.GROUP:
-        mover = GroupMover(
-            service,
-            wired.drivers,
-            journal,
-            progress=shown.progress,
-            shown=lambda state: shown.phase(type(state).__name__.lower()),
-        )
-        with doing.interruption.instead(mover.abort):
+
+        def follow(state: sw.State) -> None:
+            favour.follow(state)
+            shown.phase(type(state).__name__.lower())
+
+        mover = GroupMover(service, wired.drivers, journal, progress=shown.progress, shown=follow)
+        with favoured() as favour, doing.interruption.instead(mover.abort):
             done = await mover.run(group)
         if isinstance(done.state, sw.Done):
             at = done.state.times

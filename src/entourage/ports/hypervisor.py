@@ -101,6 +101,10 @@ class Hypervisor(Protocol):
         """Send what was dirtied since the last pass, at `pace` bytes/s or somewhat less, and hold after one more."""
         ...
 
+    async def repace(self, member: Member, *, source: HostId, pace: float) -> None:
+        """Let a refresh under way go on at `pace` bytes/s; nothing happens to a member that is held or stopped."""
+        ...
+
     async def stopped(self, member: Member, *, source: HostId) -> float:
         """Wait until the member under copy stands still at the source, for whatever reason; the time of it."""
         ...

@@ -34,6 +34,7 @@ from entourage.switch.types import (
     Recorded,
     RedirectIngress,
     Refresh,
+    Repace,
     Resume,
     Resumed,
     Resuming,
@@ -121,6 +122,13 @@ def _next_round(state: Converging) -> Step:
     return replace(state, round=state.round + 1, refreshing=frozenset(waiting)), refreshes
 
 
+def _repaced(state: Converging) -> tuple[Command, ...]:
+    """What the ones that are held again leave of the link is for those that are not."""
+    waiting = {member: state.left[member] for member in state.refreshing}
+    rate = state.group.policy.link_rate
+    return tuple(Repace(m, _pace(waiting, m, rate)) for m in state.group.order if m in waiting)
+
+
 def _pace(left: Mapping[MemberId, int], member: MemberId, link_rate: float) -> float:
     """The member's share of the link, in proportion to what it has left, so that all end their pass together."""
     share = left[member] / sum(left.values())
@@ -135,7 +143,7 @@ def _converging(state: Converging, event: Event) -> Step:
         case Held(member, left):
             refreshing = state.refreshing - {member}
             after = replace(state, refreshing=refreshing, left={**state.left, member: left})
-            return (after, ()) if refreshing else _next_round(after)
+            return (after, _repaced(after)) if refreshing else _next_round(after)
         case Failed() | AbortRequested():
             return _back(state.group, event)
         case _:

@@ -170,6 +170,14 @@ class Refresh:
 
 
 @dataclass(frozen=True, slots=True)
+class Repace:
+    """Go on with the member's refresh at `pace` bytes/s: others have ended theirs. No answer: it may be too late."""
+
+    member: MemberId
+    pace: float
+
+
+@dataclass(frozen=True, slots=True)
 class Stop:
     """Stop the member at the source, now. Answered by Stopped."""
 
@@ -222,8 +230,8 @@ class Undo:
 
 
 Command = (
-    Prepare | PreparePath | Copy | Refresh | Stop | RedirectIngress | Drain | RecordCommit | Resume | FlipIngress
-    | Verify | CleanUp | Undo
+    Prepare | PreparePath | Copy | Refresh | Repace | Stop | RedirectIngress | Drain | RecordCommit | Resume
+    | FlipIngress | Verify | CleanUp | Undo
 )  # fmt: skip
 
 

@@ -400,6 +400,17 @@ def test_refreshes_share_the_link_by_what_is_left(group: Group, left: list[int])
     assert sum(paces.values()) <= group.policy.link_rate * 1.25 + 1
 
 
+def test_who_is_held_again_leaves_its_share_of_the_link_to_the_others() -> None:
+    run = advance_to(sw.Copying, a_group())
+    for member in run.state.group.order:
+        run.answer(sw.Copy(member), left=10**6)
+    first, *others = [c for c in run.waiting if isinstance(c, sw.Refresh)]
+    run.answer(first, left=10**5)
+    paces = {c.member: c.pace for c in run.commands if isinstance(c, sw.Repace)}
+    assert paces == {c.member: run.state.group.policy.link_rate / len(others) for c in others}
+    assert all(pace > c.pace for c in others for pace in (paces[c.member],))
+
+
 def test_refreshing_ends_after_so_many_rounds_however_much_is_left() -> None:
     run = advance_to(sw.Converging, a_group(max_rounds=3))
     while isinstance(run.state, sw.Converging):

@@ -74,6 +74,12 @@ class MemoryHypervisor:
                 return CopyRound(left=0, stopped_at=copy.paused_at)
             return await self._pass(member.id, stream, None, pace=pace)
 
+    async def repace(self, member: Member, *, source: HostId, pace: float) -> None:
+        """Another pace for the steps that are still to come."""
+        async with self._world.call("hypervisor.repace", member.id, source):
+            self._require(Capability.HOLD, "copy and hold")
+            self._stream(member.id, source).pace = pace
+
     async def stopped(self, member: Member, *, source: HostId) -> float:
         """When it is paused; PermanentError if its copy is broken off before."""
         async with self._world.call("hypervisor.stopped", member.id, source):
@@ -107,6 +113,7 @@ class MemoryHypervisor:
             if self._world.copy_on(member.id, source).state is not RunState.PAUSED:
                 raise PermanentError(f"{member.id} on {source}: it still runs; stop it before its rest is sent")
             if not stream.is_whole:
+                stream.pace = math.inf
                 await self._send(member.id, stream, None)
                 self._complete(member.id, stream)
             return stream.copied
@@ -188,11 +195,11 @@ class MemoryHypervisor:
     async def _pass(
         self, member: MemberId, stream: MemoryStream, progress: ProgressCallback | None, *, pace: float = math.inf
     ) -> CopyRound:
-        stream.held = False
+        stream.held, stream.pace = False, pace
         began, stream.pass_began = stream.pass_began, self._world.now
         if stream.passes:
             stream.left += self._dirtied(member, stream, since=began)
-        await self._send(member, stream, progress, pace=pace)
+        await self._send(member, stream, progress)
         stream.passes += 1
         stream.left = self._dirtied(member, stream, since=stream.pass_began)
         stream.held = True
@@ -210,15 +217,13 @@ class MemoryHypervisor:
         rate = self._world.dirty_rates.get(member, copy.dirty_rate)
         return min(copy.memory, _PAGE + int(rate * (self._world.now - since)))
 
-    async def _send(
-        self, member: MemberId, stream: MemoryStream, progress: ProgressCallback | None, *, pace: float = math.inf
-    ) -> None:
+    async def _send(self, member: MemberId, stream: MemoryStream, progress: ProgressCallback | None) -> None:
         """All that is left. PermanentError if the stream breaks meanwhile."""
-        at_once = max(1, int(min(self._world.bytes_per_step, pace * STEP_S)))
         while stream.left:
             await self._world.step()
             if self._world.copy_on(member, stream.source).stream is not stream:
                 raise PermanentError(f"{member}: its copy from {stream.source} to {stream.target} was broken off")
+            at_once = max(1, int(min(self._world.bytes_per_step, stream.pace * STEP_S)))
             sent = min(stream.left, at_once)
             stream.left, stream.copied = stream.left - sent, stream.copied + sent
             self._report(member, stream, progress)

@@ -1,6 +1,7 @@
 """The world that all in-memory drivers share: what is where, what went wrong, and what was asked of it."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ class MemoryStream:
     held: bool = False
     is_whole: bool = False
     pass_began: float = 0.0
+    pace: float = math.inf  # bytes/s
     changed: asyncio.Event = field(default_factory=asyncio.Event, repr=False)  # the source stopped, or it broke off
 
 

@@ -26,6 +26,7 @@ class Copying:
         self.gate: StreamGate | None = None
         self.stopped_at: float | None = None
         self.resumed_at: float | None = None
+        self.is_told_to_stop = False
         self._passes = 0
         self._memory_left = 0  # bytes of memory to be sent in the next pass
         self._sent_per_byte = 1.0  # bytes in the stream for each of them, as the last pass had it
@@ -42,8 +43,9 @@ class Copying:
                 self.gate.close()
         elif event.name == "STOP":
             self.stopped_at = event.at
-            # From here QEMU may write with its big lock held: behind a closed gate it would answer nobody.
-            if self.gate is not None:
+            # Stopped by itself QEMU writes with its big lock held: behind a closed gate it would answer nobody. One
+            # that was told to has answered already, and its drain would cost others the CPU that they need to stop.
+            if self.gate is not None and not self.is_told_to_stop:
                 self.gate.open()
         elif event.name == "RESUME":
             self.stopped_at = None
@@ -79,6 +81,12 @@ class Copying:
             self._sent_per_byte = min(1.0, (self.gate.bytes_sent - sent_before) / self._memory_left)
         self._memory_left = memory
         return CopyRound(left=round(memory * self._sent_per_byte), stopped_at=self.stopped_at)
+
+    def repace(self, pace: float) -> None:
+        """Another pace for the pass that is flowing, if one is."""
+        assert self.gate is not None
+        if self.gate.is_open and self.stopped_at is None:
+            self.gate.open(pace=pace)
 
     async def _left(self, monitor: Monitor) -> int:
         """Bytes of memory not sent yet. 0 if the member stopped meanwhile: then QEMU may be too busy to answer."""

@@ -26,6 +26,7 @@ FIRST_PORT, PORTS = 7100, 100  # where migration streams arrive
 _UNLIMITED = 1 << 40  # bytes/s: the link is the limit, not QEMU
 # A pass whose rest would take QEMU less than this ends the migration. Held copies: as little as can be said.
 _HELD_DOWNTIME_MS = 1
+_STOPPED_DOWNTIME_MS = 2_000_000  # the most that QEMU takes
 _OWN_DOWNTIME_MS = 300  # QEMU's default
 _XBZRLE_CACHE = 64 << 20
 # bytes/s at the most while copying, 1 Gbit/s: what flows in the moment in which the gate closes must be less than what
@@ -52,7 +53,6 @@ class _Instance:
     monitor: Monitor
     port: int | None = None
     copying: Copying | None = None
-    vcpus: tuple[int, ...] = ()  # thread ids, known while a copy is under way
     resumed_at: float | None = None
     stopped_at: float | None = None
     is_gone: bool = False
@@ -130,7 +130,6 @@ class QemuHypervisor:
         copying = await self._begin(member, source=source, target=target, downtime_ms=_HELD_DOWNTIME_MS)
         at_source = await self._instance(member.id, source)
         monitor = at_source.monitor
-        at_source.vcpus = tuple(int(cpu["thread-id"]) for cpu in await monitor.execute("query-cpus-fast"))
         self._favour(member.id, source, target, yes=True)
         port = (await self._instance(member.id, target)).port
         assert port is not None
@@ -154,6 +153,11 @@ class QemuHypervisor:
         instance = await self._instance(member.id, source)
         return await self._copying(instance, member.id).next_pass(instance.monitor, pace=pace)
 
+    async def repace(self, member: Member, *, source: HostId, pace: float) -> None:
+        """Another pace for the gate, if it is open."""
+        instance = await self._instance(member.id, source)
+        self._copying(instance, member.id).repace(pace)
+
     async def stopped(self, member: Member, *, source: HostId) -> float:
         """The time of the source's STOP event, when it comes."""
         return await self._copying(await self._instance(member.id, source), member.id).wait_stopped()
@@ -161,11 +165,12 @@ class QemuHypervisor:
     async def stop(self, member: Member, *, source: HostId) -> float:
         """QMP `stop`; its STOP event carries the time."""
         instance = await self._instance(member.id, source)
-        # `stop` returns when the vCPUs have noticed, and for that they need a CPU: on a busy host now rather than soon.
-        for thread in instance.vcpus:
-            qemu.favour(thread, yes=True)
         if instance.stopped_at is None:
-            await instance.monitor.execute("stop")
+            if instance.copying is not None:
+                instance.copying.is_told_to_stop = True
+            # Now that it stands still its next pass may be the last, whatever is left; asked for in the same breath.
+            last = instance.monitor.execute("migrate-set-parameters", downtime_limit=_STOPPED_DOWNTIME_MS)
+            await asyncio.gather(instance.monitor.execute("stop"), last)
         return await self._event_time(instance, "stopped_at")
 
     async def drain(self, member: Member, *, source: HostId, target: HostId) -> int:
@@ -200,6 +205,8 @@ class QemuHypervisor:
         copying = instance.copying if instance is not None else None
         if instance is None or copying is None:
             return
+        if copying.gate is not None and copying.stopped_at is not None:
+            copying.gate.open()  # behind a closed one QEMU may not answer, see `Copying.on_source_event`
         with suppress(DriverError):
             await instance.monitor.execute("migrate_cancel")
         if copying.gate is not None:
@@ -261,11 +268,8 @@ class QemuHypervisor:
         return copying
 
     def _favour(self, member: MemberId, *hosts: HostId, yes: bool) -> None:
-        """Favour the member's QEMU on these hosts while it is copied; in the end its vCPUs are not favoured either."""
+        """Favour the main threads of the member's QEMUs on these hosts; or no longer."""
         for host in hosts:
-            known = self._instances.get((member, host))
-            for thread in known.vcpus if known is not None and not yes else ():
-                qemu.favour(thread, yes=False)
             pid = qemu.running_pid(qemu.instance_paths(self._machines.access(host), member))
             if pid is not None:
                 qemu.favour(pid, yes=yes)

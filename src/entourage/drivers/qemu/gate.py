@@ -17,6 +17,7 @@ from contextlib import suppress
 # What QEMU can write beyond a closed gate: a lot while copying, where throughput counts; next to nothing where a
 # pass may have only some pages to send and QEMU, finding them sent, would go on to the end of the migration.
 _WIDE = 256 * 1024
+_NARROW = 4 * 1024
 _CHUNK = 64 * 1024
 _PACED_CHUNK_MIN = 4 * 1024
 _PACED_EACH_S = 0.004  # a paced gate wakes up this often, however fast it is
@@ -49,13 +50,18 @@ class StreamGate:
         """Let the stream flow, at `pace` bytes/s at the most."""
         self._pace = pace
         self._chunk = _CHUNK if pace == math.inf else int(min(_CHUNK, max(_PACED_CHUNK_MIN, pace * _PACED_EACH_S)))
-        with suppress(OSError):  # released already: a late event of QEMU has nothing to open any more
-            self.qemu_end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _WIDE if pace == math.inf else self._chunk)
+        self._widen(_WIDE if pace == math.inf else self._chunk)
         self._open.set()
 
     def close(self) -> None:
         """Hold the stream: at most what was read already still goes out."""
         self._open.clear()
+        self._widen(_NARROW)
+
+    def _widen(self, size: int) -> None:
+        """How many bytes QEMU can write ahead of us."""
+        with suppress(OSError):  # released already: a late event of QEMU has nothing to open any more
+            self.qemu_end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size)
 
     def release(self) -> None:
         """Break the stream off and free the sockets. May be called twice."""

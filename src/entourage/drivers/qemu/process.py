@@ -20,7 +20,9 @@ _KIB = 1024
 # 8 KiB more takes the other path. tests/lab/test_qemu_conformance.py would notice.
 _GRANULE = 8 * _KIB
 _FAST_PATH_MULTIPLE = 64 * 4 * _KIB
-_FAVOURED = 2  # SCHED_RR priority: above ordinary work, below the lab's relay
+# SCHED_RR priority of QEMU's main thread: above ordinary work, below the lab's relay. Not of its vCPUs: they would keep
+# the migration thread from ending what it does with QEMU's big lock held, and the main thread waits for that lock.
+_FAVOURED = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +128,9 @@ def command_line(
     paths = instance_paths(access, member.id)
     accel_argument = "kvm" if accel == "kvm" else "tcg,thread=multi,tb-size=64"
     arguments = ["/usr/bin/qemu-system-x86_64", "-name", f"{member.id},debug-threads=on"]
-    arguments += ["-machine", "pc", "-accel", accel_argument, "-cpu", "host" if accel == "kvm" else "max"]
+    # The description of the device state is for debuggers; it would be most of what is sent while nobody runs.
+    arguments += ["-machine", "pc,suppress-vmdesc=on"]
+    arguments += ["-accel", accel_argument, "-cpu", "host" if accel == "kvm" else "max"]
     arguments += ["-m", memory_argument(member.memory, accel=accel), "-smp", "1"]
     arguments += ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
     arguments += ["-kernel", access.inside(boot.kernel), "-initrd", access.inside(boot.initrd)]
@@ -177,15 +181,15 @@ def running_pid(paths: InstancePaths) -> int | None:
     return None
 
 
-def favour(thread: int, *, yes: bool) -> None:
-    """Let one of QEMU's threads come before ordinary work; or no longer.
+def favour(pid: int, *, yes: bool) -> None:
+    """Let the main thread of a QEMU come before ordinary work; or no longer.
 
-    The main thread (its id is the pid) answers QMP and loads state: a busy host would otherwise let members stop and
-    resume tens of ms apart. Threads made from now on do not inherit it. Without the right to, nothing changes.
+    It answers QMP and loads state: a busy host would otherwise let members stop and resume tens of ms apart.
+    Threads made from now on do not inherit it. Without the right to, nothing changes.
     """
     policy, priority = (os.SCHED_RR | os.SCHED_RESET_ON_FORK, _FAVOURED) if yes else (os.SCHED_OTHER, 0)
     with suppress(PermissionError, ProcessLookupError):
-        os.sched_setscheduler(thread, policy, os.sched_param(priority))
+        os.sched_setscheduler(pid, policy, os.sched_param(priority))
 
 
 async def end(pid: int, *, deadline: float = 10.0) -> None:

@@ -157,6 +157,19 @@ class HypervisorConformance(Conformance):
         await require_raises(PermanentError, refresh, words="refresh without a copy under way")
         await self._see(source=RunState.RUNNING, target=RunState.ABSENT)
 
+    @check(*HELD)
+    async def a_held_member_stays_held_whatever_pace_it_is_given(self) -> None:
+        held = await self._copied()
+        await self.driver.repace(self.member, source=self.source, pace=_PACE)
+        await self._see_round(held)
+        await self._see_round(await self.driver.refresh(self.member, source=self.source, pace=_PACE))
+
+    @check(*HELD)
+    async def repace_refuses_without_a_copy(self) -> None:
+        await self.driver.create(self.member, self.source)
+        repace = self.driver.repace(self.member, source=self.source, pace=_PACE)
+        await require_raises(PermanentError, repace, words="repace without a copy under way")
+
     # --- stopping and draining --------------------------------------------------------------------------------------
 
     @check(Capability.ALIGNED_STOP)
@@ -378,6 +391,8 @@ class HypervisorConformance(Conformance):
             await require_raises(UnsupportedError, self._copy(), words="copy without HOLD")
             refresh = self.driver.refresh(member, source=source, pace=_PACE)
             await require_raises(UnsupportedError, refresh, words="refresh without HOLD")
+            repace = self.driver.repace(member, source=source, pace=_PACE)
+            await require_raises(UnsupportedError, repace, words="repace without HOLD")
         if Capability.ALIGNED_STOP in lacking:
             stop = self.driver.stop(member, source=source)
             await require_raises(UnsupportedError, stop, words="stop without ALIGNED_STOP")
