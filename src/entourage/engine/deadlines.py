@@ -7,6 +7,7 @@ from entourage.switch import types as sw
 DEADLINE_S: Mapping[type[sw.Command], float] = {
     sw.Prepare: 60,
     sw.PreparePath: 30,
+    sw.Arm: 10,
     sw.Copy: 900,
     sw.Refresh: 60,
     sw.Repace: 5,
@@ -14,6 +15,7 @@ DEADLINE_S: Mapping[type[sw.Command], float] = {
     sw.Stop: 2,
     sw.RedirectIngress: 2,
     sw.Drain: 5,
+    sw.Disarm: 2,
     sw.RecordCommit: 5,
     sw.Resume: 10,
     sw.FlipIngress: 10,
@@ -22,6 +24,8 @@ DEADLINE_S: Mapping[type[sw.Command], float] = {
     sw.Undo: 120,
 }
 RETRY_DELAY_S = 0.5
+# How long a member may stand still before its guard runs it again: longer than stop, drain and disarm may take.
+GUARD_DEADLINE_S = 10.0
 
 # Each part of an undoing or a cleaning, and how often it is tried before it is left over, and told.
 PART_DEADLINE_S = 10

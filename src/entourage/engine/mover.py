@@ -7,16 +7,24 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
-from entourage.engine.deadlines import DEADLINE_S, PART_DEADLINE_S, PART_TRIES, QUIET_DEADLINE_S, RETRY_DELAY_S
+from entourage.engine.deadlines import (
+    DEADLINE_S,
+    GUARD_DEADLINE_S,
+    PART_DEADLINE_S,
+    PART_TRIES,
+    QUIET_DEADLINE_S,
+    RETRY_DELAY_S,
+)
 from entourage.model.ids import HostId, MemberId
 from entourage.model.world import Service
-from entourage.ports.errors import DriverError, PermanentError, TemporaryError
+from entourage.ports.errors import DriverError, OutcomeUnknownError, PermanentError, TemporaryError
+from entourage.ports.guard import Guard
 from entourage.ports.hypervisor import Hypervisor, ProgressCallback, RunState
 from entourage.ports.ingress import Ingress
-from entourage.ports.journal import Journal
+from entourage.ports.journal import Decision, Journal
 from entourage.ports.segments import Segments
 from entourage.ports.watch import TrafficWatch, Verifier
-from entourage.switch import Group, advance, begin
+from entourage.switch import Group, advance, begin, begin_back, begin_forward
 from entourage.switch import types as sw
 
 
@@ -29,6 +37,7 @@ class Drivers:
     segments: Segments
     watch: TrafficWatch
     verifier: Verifier
+    guard: Guard
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +55,12 @@ class Outcome:
     state: sw.Done | sw.RolledBack
     marks: list[Mark] = field(default_factory=list)
 
+
+class RecoveryError(Exception):
+    """What is there and what the journal says do not fit together: somebody has to look, nothing was changed."""
+
+
+_UNCERTAIN = (TemporaryError, OutcomeUnknownError, TimeoutError, OSError)
 
 StateCallback = Callable[[sw.State], None]
 
@@ -75,7 +90,33 @@ class GroupMover:
 
     async def run(self, group: Group) -> Outcome:
         """Drive the switch to its end."""
-        state, commands = begin(group)
+        return await self._drive(*begin(group), group)
+
+    async def recover(self, group: Group, reason: str) -> Outcome:
+        """Bring a move to its end whose orchestrator died at any moment: back if that is not excluded, else forward.
+
+        Whoever calls this has made sure that no other orchestrator drives the move. RecoveryError if what is there
+        fits neither way; then nothing was changed.
+        """
+        there = {member: await self._drivers.hypervisor.look(member, host) for member, host in group.targets.items()}
+        here = {member: await self._drivers.hypervisor.look(member, host) for member, host in group.sources.items()}
+        decision = await self._journal.decide(Decision.BACK)
+        if decision is Decision.BACK:
+            running = sorted(member for member, state in there.items() if state is RunState.RUNNING)
+            if running:
+                raise RecoveryError(
+                    f"{', '.join(running)} run at {group.target_site}, and the journal has no commit of this move:"
+                    " it is not the journal that the move was begun with"
+                )
+            self._made = set(group.order)
+            return await self._drive(*begin_back(group, reason), group)
+        if all(state is RunState.ABSENT for state in there.values()) and RunState.RUNNING in here.values():
+            raise RecoveryError(f"the move is committed, yet nobody is at {group.target_site}: has it been moved back?")
+        if group.moves_ingress:
+            await self._drivers.watch.start(self._service)
+        return await self._drive(*begin_forward(group), group)
+
+    async def _drive(self, state: sw.State, commands: tuple[sw.Command, ...], group: Group) -> Outcome:
         self._shown(state)
         self._start(commands, group)
         try:
@@ -147,7 +188,8 @@ class GroupMover:
                     event = await self._do(command, group)
             except Exception as error:  # noqa: BLE001 - whatever a driver's fault is, the move has to come to an end
                 reason = _reason(error, deadline_s)
-                if forward_only:
+                # A commit that may be on storage or not is asked for until that is known: neither way is safe before.
+                if forward_only or (isinstance(command, sw.RecordCommit) and isinstance(error, _UNCERTAIN)):
                     self._mark(f"{command} failed, trying again: {reason}")
                     await asyncio.sleep(_delay(error))
                     continue
@@ -200,9 +242,16 @@ class GroupMover:
                 await ingress.tunnel(service, source=group.source_site, target=group.target_site)
                 self._mark("redirected")
                 return None
+            case sw.Arm():
+                await self._drivers.guard.arm(service, group.sources, deadline_s=GUARD_DEADLINE_S)
+                return sw.Armed()
+            case sw.Disarm():
+                return sw.Disarmed(await self._drivers.guard.disarm(service, group.sources))
             case sw.RecordCommit():
-                await self._journal.write("commit", {"members": list(group.order)})
-                return sw.Recorded()
+                decision = await self._journal.decide(Decision.COMMIT)
+                return (
+                    sw.Recorded() if decision is Decision.COMMIT else sw.Failed("commit", "it was decided to go back")
+                )
             case sw.FlipIngress():
                 await ingress.flip(service, group.target_site)
                 self._mark("flipped")
@@ -244,7 +293,9 @@ class GroupMover:
         if group.moves_ingress:
             users_first.append(_insist("untunnel", partial(ingress.untunnel, service, source=group.source_site)))
         problems = await _all(users_first)
-        traces = [
+        # Last among what users need: until they all run, a guard is what helps if we die now.
+        traces = [_insist("disarm the guards", partial(self._drivers.guard.disarm, service, group.sources))]
+        traces += [
             _insist(f"remove {member} on {host}", partial(self._remove_own, member, host))
             for member, host in group.targets.items()
         ]

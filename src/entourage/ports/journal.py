@@ -1,12 +1,28 @@
-"""The record of a move on stable storage: what was decided, and whether the commit point was passed."""
+"""The record of a move on stable storage: what was planned, and how the one question that matters was decided."""
 
 from collections.abc import Mapping
+from enum import Enum
 from typing import Any, Protocol
 
 
+class Decision(Enum):
+    """Whether a move is to happen. Written once, and never changed."""
+
+    COMMIT = "commit"  # from now on only forward
+    BACK = "back"  # everything stays, or goes back to, where it was
+
+
 class Journal(Protocol):
-    """One move's journal. An entry is on stable storage when `write` returns."""
+    """One move's journal. What it has accepted is on stable storage when the call returns."""
 
     async def write(self, kind: str, data: Mapping[str, Any]) -> None:
         """Append an entry."""
+        ...
+
+    async def decide(self, decision: Decision) -> Decision:
+        """Write the decision if none is written yet; returns the one that stands, whoever wrote it.
+
+        PermanentError if it is certain that nothing was written. After any other error it may be written or not: ask
+        again, which does no harm.
+        """
         ...

@@ -5,9 +5,10 @@ from dataclasses import replace
 from typing import Any
 
 from entourage.model.ids import MemberId
-from entourage.switch.machine import check
+from entourage.switch.machine import check, go_forward
 from entourage.switch.types import (
     AbortRequested,
+    Armed,
     Cleaned,
     Cleaning,
     CleanUp,
@@ -16,13 +17,15 @@ from entourage.switch.types import (
     Converging,
     Copy,
     Copying,
+    Disarm,
+    Disarmed,
+    Disarming,
     Done,
     Drain,
     Drained,
     Draining,
     Event,
     Failed,
-    FlipIngress,
     Group,
     Held,
     IngressFlipped,
@@ -35,7 +38,6 @@ from entourage.switch.types import (
     RedirectIngress,
     Refresh,
     Repace,
-    Resume,
     Resumed,
     Resuming,
     RolledBack,
@@ -80,11 +82,13 @@ def _preparing(state: Preparing, event: Event) -> Step:
             state = replace(state, prepared=state.prepared | {member})
         case PathReady():
             state = replace(state, path_ready=True)
+        case Armed():
+            state = replace(state, armed=True)
         case Failed() | AbortRequested():
             return _back(state.group, event)
         case _:
             raise _unlisted(state, event)
-    if state.path_ready and state.prepared == state.group.members():
+    if state.path_ready and state.armed and state.prepared == state.group.members():
         return Copying(group=state.group, held={}), (Copy(state.group.order[0]),)
     return state, ()
 
@@ -183,7 +187,7 @@ def _draining(state: Draining, event: Event) -> Step:
         case Drained(member, copied):
             drained = {**state.drained, member: copied}
             if set(drained) == state.group.members():
-                return Committing(group=state.group, stopped=state.stopped, drained=drained), (RecordCommit(),)
+                return Disarming(group=state.group, stopped=state.stopped, drained=drained), (Disarm(),)
             return replace(state, drained=drained), ()
         case Held() | Stopped():
             return state, ()  # the pass that was under way when all were told to stop; a stop that is known
@@ -193,25 +197,29 @@ def _draining(state: Draining, event: Event) -> Step:
             raise _unlisted(state, event)
 
 
+def _disarming(state: Disarming, event: Event) -> Step:
+    match event:
+        case Disarmed(run_again) if run_again:
+            reason = f"it took too long, and the guard has run {', '.join(sorted(run_again))} again at the source"
+            return _back(state.group, Failed("disarm", reason))
+        case Disarmed():
+            return Committing(group=state.group, stopped=state.stopped, drained=state.drained), (RecordCommit(),)
+        case Held() | Stopped():
+            return state, ()
+        case Failed() | AbortRequested():
+            return _back(state.group, event)
+        case _:
+            raise _unlisted(state, event)
+
+
 def _committing(state: Committing, event: Event) -> Step:
     match event:
         case Recorded():
-            group = state.group
-            resumes: tuple[Command, ...] = tuple(Resume(m, group.targets[m]) for m in group.order)
-            if group.moves_ingress:
-                resumes = (*resumes, FlipIngress())
-            after = Resuming(
-                group=group,
-                stopped=state.stopped,
-                drained=state.drained,
-                resumed={},
-                flipped=not group.moves_ingress,
-            )
-            return after, resumes
+            return go_forward(state.group, stopped=state.stopped, drained=state.drained)
         case Held() | Stopped() | AbortRequested():
             return state, ()  # late reports; and too late to say no: the record may be written already
         case Failed():
-            # Whether the record is on storage is for whoever reads the journal to find out; see the engine.
+            # The engine says so only when it has looked, and the record is not on storage.
             return _back(state.group, event)
         case _:
             raise _unlisted(state, event)
@@ -276,6 +284,7 @@ _STEPS: Mapping[type[Any], Callable[[Any, Event], Step]] = {
     Converging: _converging,
     Stopping: _stopping,
     Draining: _draining,
+    Disarming: _disarming,
     Committing: _committing,
     Resuming: _resuming,
     Verifying: _verifying,

@@ -59,6 +59,18 @@ class PathReady:
 
 
 @dataclass(frozen=True, slots=True)
+class Armed:
+    """The guards of all sources are armed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Disarmed:
+    """No guard acts any more. `run_again`: the members that one has run again at the source since it was armed."""
+
+    run_again: frozenset[MemberId] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class Held:
     """A pass is over and the member is held with `left` bytes to send."""
 
@@ -133,8 +145,8 @@ class AbortRequested:
 
 
 Event = (
-    Prepared | PathReady | Held | Stopped | Drained | Recorded | Resumed | IngressFlipped | Verified | Cleaned
-    | Undone | Failed | AbortRequested
+    Prepared | PathReady | Armed | Held | Stopped | Drained | Disarmed | Recorded | Resumed | IngressFlipped
+    | Verified | Cleaned | Undone | Failed | AbortRequested
 )  # fmt: skip
 
 
@@ -152,6 +164,11 @@ class Prepare:
 @dataclass(frozen=True, slots=True)
 class PreparePath:
     """Stretch segments and stage the ingress, as the group needs it. Answered by PathReady."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """From now on nobody stands still for long, even if the orchestrator dies. Answered by Armed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +214,11 @@ class Drain:
 
 
 @dataclass(frozen=True, slots=True)
+class Disarm:
+    """The guards must not act any more: a target is about to run. Answered by Disarmed."""
+
+
+@dataclass(frozen=True, slots=True)
 class RecordCommit:
     """Write the commit record. Answered by Recorded."""
 
@@ -230,8 +252,8 @@ class Undo:
 
 
 Command = (
-    Prepare | PreparePath | Copy | Refresh | Repace | Stop | RedirectIngress | Drain | RecordCommit | Resume
-    | FlipIngress | Verify | CleanUp | Undo
+    Prepare | PreparePath | Arm | Copy | Refresh | Repace | Stop | RedirectIngress | Drain | Disarm | RecordCommit
+    | Resume | FlipIngress | Verify | CleanUp | Undo
 )  # fmt: skip
 
 
@@ -245,6 +267,7 @@ class Preparing:
     group: Group
     prepared: frozenset[MemberId] = frozenset()
     path_ready: bool = False
+    armed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -283,8 +306,17 @@ class Draining:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Disarming:
+    """All targets are whole and paused; the guards are told not to run a source any more."""
+
+    group: Group
+    stopped: Mapping[MemberId, float]
+    drained: Mapping[MemberId, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Committing:
-    """All targets are whole and paused; the record is being written. The last state from which there is a way back."""
+    """No guard acts any more; the record is being written. The last state from which there is a way back."""
 
     group: Group
     stopped: Mapping[MemberId, float]
@@ -293,7 +325,10 @@ class Committing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resuming:
-    """Committed: targets are started and the route flips. Only forward from here."""
+    """Committed: targets are started and the route flips. Only forward from here.
+
+    After a crash `stopped` and `drained` are not known any more, and empty.
+    """
 
     group: Group
     stopped: Mapping[MemberId, float]
@@ -346,14 +381,17 @@ class RolledBack:
 
 
 State = (
-    Preparing | Copying | Converging | Stopping | Draining | Committing | Resuming | Verifying | Cleaning | Done
-    | Undoing | RolledBack
+    Preparing | Copying | Converging | Stopping | Draining | Disarming | Committing | Resuming | Verifying
+    | Cleaning | Done | Undoing | RolledBack
 )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SwitchTimes:
-    """When each member stood still at the source and ran at the target (seconds since the epoch), and its bytes."""
+    """When each member stood still at the source and ran at the target (seconds since the epoch), and its bytes.
+
+    After a crash `stopped` and `copied` are not known any more, and empty.
+    """
 
     stopped: Mapping[MemberId, float]
     resumed: Mapping[MemberId, float]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from entourage.drivers.memory import (
+    MemoryGuard,
     MemoryHypervisor,
     MemoryIngress,
     MemoryJournal,
@@ -113,6 +114,7 @@ class Stage:
         self.ingress = MemoryIngress(self.world)
         self.segments = MemorySegments(self.world)
         self.journal = MemoryJournal(self.world)
+        self.guard = MemoryGuard(self.world)
 
     def mover(self) -> GroupMover:
         drivers = Drivers(
@@ -121,6 +123,7 @@ class Stage:
             segments=self.segments,
             watch=self.watch,
             verifier=self.verifier,
+            guard=self.guard,
         )
 
         def shown(state: sw.State) -> None:

@@ -28,6 +28,7 @@ from entourage.engine.mover import Outcome
 from entourage.model.ids import MemberId
 from entourage.ports.errors import OutcomeUnknownError, PermanentError, TemporaryError
 from entourage.ports.hypervisor import RunState
+from entourage.ports.journal import Decision
 from entourage.switch import Group
 from entourage.switch import types as sw
 
@@ -48,7 +49,8 @@ STEPS = {
     "hypervisor.refresh": 5,
     "hypervisor.stop": 5,
     "hypervisor.drain": 5,
-    "journal.write": 1,
+    "guard.arm": 1,
+    "guard.disarm": 1,
 }
 FAULT_AT_EACH_STEP = [
     Fault(method=method, error=error, call=call, after=after)
@@ -96,13 +98,14 @@ def test_a_whole_move_ends_with_all_at_the_target_and_nothing_left() -> None:
     stage = Stage()
     state = done(stage, stage.move(a_group()))
     assert state.problems == ()
-    assert stage.journal.kinds() == ["commit"]
+    assert stage.journal.decision is Decision.COMMIT
     assert stage.states == [
         sw.Preparing,
         sw.Copying,
         sw.Converging,
         sw.Stopping,
         sw.Draining,
+        sw.Disarming,
         sw.Committing,
         sw.Resuming,
         sw.Verifying,
@@ -123,7 +126,7 @@ def test_the_commit_is_recorded_after_all_are_drained_and_before_one_resumes() -
     stage = Stage()
     done(stage, stage.move(a_group()))
     kinds = [call.split()[0] for call in stage.world.calls]
-    commit = kinds.index("journal.write")
+    commit = kinds.index("journal.decide")
     assert [k for k in kinds[commit:] if k in ("hypervisor.stop", "hypervisor.drain")] == []
     assert [k for k in kinds[:commit] if k in ("hypervisor.resume", "ingress.flip", "hypervisor.remove")] == []
 
@@ -166,8 +169,31 @@ def test_a_failure_before_the_commit_puts_everything_back(fault: Fault) -> None:
     state = rolled_back(stage, stage.move(a_group(), before=lambda: stage.world.inject(fault)))
     assert state.problems == ()
     asked = fault.method.partition(".")[2]
-    assert asked in state.reason or fault.method in ("watch.start", "ingress.stage", "journal.write")
+    assert asked in state.reason or fault.method in ("watch.start", "ingress.stage")
     assert str(fault.error) in state.reason if fault.error is not None else "no answer within" in state.reason
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("error", ["temporary", "unknown", "connection", "no answer"])
+def test_a_commit_that_may_be_recorded_or_not_is_asked_for_until_that_is_known(error: str, after: bool) -> None:
+    stage = Stage()
+    fault = Fault(method="journal.decide", error=ERRORS[error], calls=3, after=after)
+    assert done(stage, stage.move(a_group(), before=lambda: stage.world.inject(fault))).problems == ()
+    assert stage.world.count("journal.decide") == 4
+
+
+def test_a_commit_that_is_certainly_not_recorded_puts_everything_back() -> None:
+    stage = Stage()
+    fault = Fault(method="journal.decide", error=PermanentError("the disk is full"))
+    assert (
+        "the disk is full" in rolled_back(stage, stage.move(a_group(), before=lambda: stage.world.inject(fault))).reason
+    )
+
+
+def test_a_guard_that_has_run_a_member_again_puts_everything_back() -> None:
+    stage = Stage()
+    stage.when[sw.Draining] = lambda _: stage.guard.gone()
+    assert "the guard has run" in rolled_back(stage, stage.move(a_group())).reason
 
 
 def test_a_redirect_that_comes_too_late_does_not_come_any_more() -> None:
@@ -295,7 +321,7 @@ def test_an_abort_before_the_commit_puts_everything_back(moment: type) -> None:
     state = rolled_back(stage, stage.move(a_group()))
     assert state.reason == "not now"
     assert state.problems == ()
-    assert stage.journal.kinds() == []
+    assert stage.journal.decision is None
 
 
 @pytest.mark.parametrize("moment", [sw.Committing, sw.Resuming, sw.Verifying, sw.Cleaning])

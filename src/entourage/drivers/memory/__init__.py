@@ -3,6 +3,7 @@
 Nothing takes real time: a step of progress is one `asyncio.sleep(0)` and one millisecond of the world's own clock.
 """
 
+from entourage.drivers.memory.guard import MemoryGuard
 from entourage.drivers.memory.hypervisor import MemoryHypervisor
 from entourage.drivers.memory.network import MemoryIngress, MemorySegments
 from entourage.drivers.memory.records import MemoryJournal, MemoryVerifier, MemoryWatch
@@ -11,6 +12,7 @@ from entourage.drivers.memory.world import Fault, MemoryCopy, MemoryWorld
 __all__ = [
     "Fault",
     "MemoryCopy",
+    "MemoryGuard",
     "MemoryHypervisor",
     "MemoryIngress",
     "MemoryJournal",

@@ -136,7 +136,7 @@ class MemoryHypervisor:
         async with self._world.call("hypervisor.abandon", member.id, source):
             copy = self._world.copies.get((member.id, source))
             if copy is not None and copy.stream is not None and copy.stream.source == source:
-                self._break(member.id, copy.stream)
+                self._world.break_stream(member.id, copy.stream)
 
     async def remove(self, member: MemberId, host: HostId) -> None:
         """Take it away, and break the stream that it is an end of."""
@@ -144,7 +144,7 @@ class MemoryHypervisor:
             self._world.require_host(host)
             copy = self._world.copies.pop((member, host), None)
             if copy is not None and copy.stream is not None:
-                self._break(member, copy.stream)
+                self._world.break_stream(member, copy.stream)
 
     async def migrate(self, member: Member, *, source: HostId, target: HostId, progress: ProgressCallback) -> Migrated:
         """One pass, and the rest with the member paused; then the target runs by itself."""
@@ -245,12 +245,3 @@ class MemoryHypervisor:
         stream.is_whole = True
         self._world.copy_on(member, stream.source).handed_over = True
         self._world.pause(self._world.copy_on(member, stream.target))
-
-    def _break(self, member: MemberId, stream: MemoryStream) -> None:
-        stream.changed.set()
-        for host in (stream.source, stream.target):
-            copy = self._world.copies.get((member, host))
-            if copy is not None and copy.stream is stream:
-                copy.stream = None
-                if copy.state is RunState.INCOMING:
-                    copy.state = RunState.FAILED

@@ -9,6 +9,7 @@ from entourage.drivers.memory.world import MemoryWorld
 from entourage.model.ids import SiteId, site_of
 from entourage.model.world import Service
 from entourage.ports.errors import PermanentError
+from entourage.ports.journal import Decision
 from entourage.ports.watch import EdgeTraffic
 
 
@@ -97,11 +98,19 @@ class MemoryJournal:
 
     world: MemoryWorld
     entries: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
+    decision: Decision | None = None
 
     async def write(self, kind: str, data: Mapping[str, Any]) -> None:
         """Append a copy of the entry."""
         async with self.world.call("journal.write", kind):
             self.entries.append((kind, copy.deepcopy(dict(data))))
+
+    async def decide(self, decision: Decision) -> Decision:
+        """The first one stands."""
+        async with self.world.call("journal.decide", decision.value):
+            if self.decision is None:
+                self.decision = decision
+            return self.decision
 
     def kinds(self) -> list[str]:
         """The entries' kinds, in order."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -80,6 +80,7 @@ class MemoryWorld:
     announcements: dict[tuple[ServiceId, SiteId], Announcement] = field(default_factory=dict)
     tunnels: dict[tuple[ServiceId, SiteId], SiteId] = field(default_factory=dict)
     stretched: dict[tuple[ServiceId, SegmentId], frozenset[SiteId]] = field(default_factory=dict)
+    watchers: list[Callable[[], None]] = field(default_factory=list)  # called at every step
     violations: list[str] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
     now: float = _EPOCH
@@ -122,6 +123,8 @@ class MemoryWorld:
     async def step(self) -> None:
         """Let everybody else act once; a millisecond of the world's time."""
         self.now += STEP_S
+        for watcher in self.watchers:
+            watcher()
         await asyncio.sleep(0)
 
     def copy_on(self, member: MemberId, host: HostId) -> MemoryCopy:
@@ -158,6 +161,16 @@ class MemoryWorld:
         copy.state, copy.paused_at, copy.resumed_at = RunState.PAUSED, self.now, None
         if copy.stream is not None:
             copy.stream.changed.set()
+
+    def break_stream(self, member: MemberId, stream: MemoryStream) -> None:
+        """End a copy that is under way; a target that has not got everything is of no use any more."""
+        stream.changed.set()
+        for host in (stream.source, stream.target):
+            copy = self.copies.get((member, host))
+            if copy is not None and copy.stream is stream:
+                copy.stream = None
+                if copy.state is RunState.INCOMING:
+                    copy.state = RunState.FAILED
 
     def traces(self, service: ServiceId, *, members: Iterable[MemberId], home: SiteId) -> list[str]:
         """What there is beside a service at rest at `home`, a line each: empty if nothing is left over."""
