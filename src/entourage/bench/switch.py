@@ -20,7 +20,8 @@ from entourage.model.ids import MemberId, SiteId
 from entourage.operations.examples import example_texts
 from entourage.operations.labs import bring_up, take_down
 from entourage.operations.machine import machine_json
-from entourage.operations.moves import Shown, add_users, run_move
+from entourage.operations.moves import add_users, run_move
+from entourage.operations.switching import Shown
 from entourage.operations.users import Load, Seen, Users
 from entourage.planner import MoveRequest, Strategy
 from entourage.wiring import Wired, wire
@@ -93,7 +94,7 @@ class Bench:
             service=place.service.id, target=target or self._other(), members=members, strategy=strategy
         )
         shown = Shown(progress=lambda _: None, phase=lambda _: None)
-        document = await run_move(self._wired, request, journals=self._out / "journals", shown=shown)
+        document = await run_move(self._wired, request, shown=shown)
         document["run"] = number
         document["alone"] = None if members is None else next(iter(members))
         document["site_of_users"] = {region.id: region.near for region in place.infrastructure.regions}

@@ -16,6 +16,7 @@ Service = Annotated[
     str | None, typer.Argument(metavar="SERVICE", help="The service; may be left out where a lab has one.")
 ]
 To = Annotated[str, typer.Option("--to", metavar="SITE", help="The site to move to.")]
+MoveId = Annotated[str, typer.Argument(metavar="MOVE", help="A move's id, as `entourage moves` lists it.")]
 Only = Annotated[
     list[str] | None,
     typer.Option("--only", metavar="MEMBER", help="Move this member only; may be repeated. Else all members move."),
@@ -128,14 +129,74 @@ class Move:
         "entourage move --to west",
         "entourage move shop --to west --only web1 --only web2 --strategy serial",
         "entourage move --to east --sessions 1000 --out reports --json",
+        "entourage move --to west --dry-run",
+        "entourage move --to west --hold",
+        "entourage move --back",
         note="Ctrl-C before the commit puts everything back. The report is kept as DIR/moves/MOVE.json and .html.",
     )
-    to: To
+    to: Annotated[str | None, typer.Option("--to", metavar="SITE", help="The site to move to.")] = None
     service: Service = None
     only: Only = None
     strategy: Strategy = None
+    back: Annotated[
+        bool, typer.Option("--back", help="Undo the service's last committed move: its members, to where they were.")
+    ] = False
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Ask the hosts whether the move may begin, show its plan, change nothing.")
+    ] = False
+    hold: Annotated[
+        bool, typer.Option("--hold", help="Copy, and wait for `entourage commit MOVE`. Users notice nothing.")
+    ] = False
     sessions: Sessions = 200
     out: Out = OUT
+    lab: LabName = LAB
+    as_json: Json = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moves:
+    """All moves of a lab, the latest first, and which of them are under way or interrupted."""
+
+    epilog: ClassVar = _epilog("entourage moves", "entourage moves --lab far --json")
+    lab: LabName = LAB
+    as_json: Json = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resume:
+    """Bring a move to its end whose orchestrator died: to the target if it had committed, else back to the source."""
+
+    epilog: ClassVar = _epilog("entourage resume shop-20260102-030405")
+    what: MoveId
+    lab: LabName = LAB
+    as_json: Json = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recover:
+    """Bring every move to its end whose orchestrator died; nothing happens if there is none."""
+
+    epilog: ClassVar = _epilog("entourage recover", "entourage recover --lab far --json")
+    lab: LabName = LAB
+    as_json: Json = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Abort:
+    """End a move that has not committed: everything goes back to the source, also if its orchestrator died."""
+
+    epilog: ClassVar = _epilog("entourage abort shop-20260102-030405")
+    what: MoveId
+    lab: LabName = LAB
+    as_json: Json = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Commit:
+    """Let a move go on that was begun with --hold."""
+
+    epilog: ClassVar = _epilog("entourage commit shop-20260102-030405")
+    what: MoveId
     lab: LabName = LAB
     as_json: Json = False
 

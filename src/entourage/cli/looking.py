@@ -7,6 +7,7 @@ from entourage.cli.commands import Move, PlanMove, Status, Trace
 from entourage.cli.exits import UsageError, need_root
 from entourage.cli.output import placement_table, show, show_json, table
 from entourage.cli.running import run
+from entourage.engine.groups import group_from_json
 from entourage.lab.leftovers import is_being_moved
 from entourage.lab.place import Place, open_place
 from entourage.model.units import format_bytes, format_ms
@@ -14,6 +15,7 @@ from entourage.operations.labs import look
 from entourage.operations.looking import Traced, plan_move, trace_from
 from entourage.operations.moves import RefusedError
 from entourage.operations.observe import Observation
+from entourage.operations.recovering import all_moves
 from entourage.operations.words import members_named, region_named, service_named, site_named
 from entourage.paths import to_json
 from entourage.planner import MoveRequest, Plan, Refusal, Step, Strategy
@@ -60,18 +62,43 @@ def plan(wanted: PlanMove) -> None:
     planned = run(lambda _: plan_move(place, request))
     if isinstance(planned, Refusal):
         raise RefusedError(planned)
-    if wanted.as_json:
+    show_plan(planned, as_json=wanted.as_json)
+
+
+def show_plan(planned: Plan, *, as_json: bool) -> None:
+    """Show a plan for people or for programs."""
+    if as_json:
         show_json(planned.to_json())
     else:
         show(*_plan_lines(planned))
 
 
+def back_request(wanted: Move, place: Place) -> MoveRequest:
+    """The last committed move of the service the other way round; UsageError if there is none, or more is asked."""
+    if wanted.to is not None or wanted.only:
+        raise UsageError("--back says where to and who: leave --to and --only away")
+    service = service_named(place, wanted.service)
+    for move in all_moves(place):
+        if move.document["service"] == service and (move.ended or {}).get("outcome") == "committed":
+            group = group_from_json(move.document["group"])
+            strategy = Strategy(wanted.strategy) if wanted.strategy is not None else None
+            members = None if len(group.order) == len(place.service.members) else group.members()
+            return MoveRequest(
+                service=service, target=group.source_site, members=members, strategy=strategy, waits=wanted.hold
+            )
+    raise UsageError(f"no move of {service} has committed in lab {place.name}: there is nothing to undo")
+
+
 def request_of(wanted: PlanMove | Move, place: Place) -> MoveRequest:
     """What the user asks for, every name checked; UnknownNameError or UsageError."""
+    if wanted.to is None:
+        sites = ", ".join(site.id for site in place.infrastructure.sites)
+        raise UsageError(f"where to? write --to SITE; the sites are {sites}")
     strategies = [each.value for each in Strategy]
     if wanted.strategy is not None and wanted.strategy not in strategies:
         raise UsageError(f"unknown strategy {wanted.strategy!r}: {suggest(wanted.strategy, strategies)}")
     return MoveRequest(
+        waits=isinstance(wanted, Move) and wanted.hold,
         service=service_named(place, wanted.service),
         target=site_named(place, wanted.to),
         members=members_named(place, wanted.only or ()),

@@ -8,15 +8,18 @@ from rich.text import Text
 
 from entourage.cli.commands import Move, Report
 from entourage.cli.exits import Exit, need_root
-from entourage.cli.looking import request_of
-from entourage.cli.output import files, show, show_json
+from entourage.cli.looking import back_request, request_of, show_plan
+from entourage.cli.output import files, show, show_error, show_json
+from entourage.cli.recovery import recover_open
 from entourage.cli.running import run
 from entourage.cli.telling import telling
-from entourage.lab.place import open_place
+from entourage.lab.place import Place, open_place
 from entourage.operations.interruption import Interruption
 from entourage.operations.measured import measured_move
+from entourage.operations.moves import Admitted, admit
 from entourage.operations.reports import load_report, move_kept, rewrite_page
 from entourage.operations.users import Load
+from entourage.planner import MoveRequest
 from entourage.report import DEMO_SCHEMA, demo_table, move_table, path_strip
 from entourage.report.values import count, ms
 from entourage.wiring import wire
@@ -26,7 +29,13 @@ def move(wanted: Move) -> Exit:
     """Move, and show the report."""
     need_root("move")
     place = open_place(wanted.lab)
-    request = request_of(wanted, place)
+    with telling(as_json=wanted.as_json) as tell:
+        recovered = run(lambda _: recover_open(place, tell))
+    for interrupted_move, result in recovered.items():
+        show_error(f"{interrupted_move} was interrupted, and is {result['outcome']} now")
+    request = back_request(wanted, place) if wanted.back else request_of(wanted, place)
+    if wanted.dry_run:
+        return _dry_run(wanted, place, request)
     load = Load(sessions=wanted.sessions) if wanted.sessions else None
     with telling(as_json=wanted.as_json) as tell:
 
@@ -48,6 +57,20 @@ def move(wanted: Move) -> Exit:
     if document["outcome"] != "committed":
         return Exit.INTERRUPTED if interrupted else Exit.ROLLED_BACK
     return Exit.FAILED if document.get("problems") or document.get("left_over") else Exit.DONE
+
+
+def _dry_run(wanted: Move, place: Place, request: MoveRequest) -> Exit:
+    """Admit the move on the hosts as they are, and do nothing."""
+
+    async def work(_: Interruption) -> Admitted:
+        wired = wire(place)
+        try:
+            return await admit(wired, request)
+        finally:
+            await wired.close()
+
+    show_plan(run(work).planned, as_json=wanted.as_json)
+    return Exit.DONE
 
 
 def report(wanted: Report) -> None:

@@ -39,6 +39,11 @@ def show(*parts: RenderableType) -> None:
     Screen().print(*parts, sep="\n")
 
 
+def show_error(*parts: RenderableType) -> None:
+    """Print what is said beside the result."""
+    Screen(stderr=True).print(*parts, sep="\n")
+
+
 def show_json(document: object) -> None:
     """Print a document as JSON."""
     try:

@@ -14,7 +14,6 @@ from entourage.model.ids import MemberId
 from entourage.model.world import Service
 from entourage.ports.errors import DriverError
 from entourage.ports.hypervisor import Migrated, ProgressCallback
-from entourage.ports.journal import Journal
 from entourage.switch import Group
 
 
@@ -31,10 +30,9 @@ class UncoordinatedOutcome:
 class UncoordinatedMover:
     """One run of the hypervisor's own migrations."""
 
-    def __init__(self, service: Service, drivers: Drivers, journal: Journal, *, progress: ProgressCallback) -> None:
+    def __init__(self, service: Service, drivers: Drivers, *, progress: ProgressCallback) -> None:
         self._service = service
         self._drivers = drivers
-        self._journal = journal
         self._progress = progress
 
     async def run(self, group: Group, *, at_once: bool) -> UncoordinatedOutcome:
@@ -76,7 +74,6 @@ class UncoordinatedMover:
                 target=group.targets[member],
                 progress=self._progress,
             )
-            await self._journal.write("migrated", {"member": member})
             if group.moves_ingress and member == self._service.chain[0][0]:
                 await self._drivers.ingress.tunnel(self._service, source=group.source_site, target=group.target_site)
                 await self._drivers.ingress.flip(self._service, group.target_site)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from entourage.drivers.qemu.process import BootFiles, HostAccess
+from entourage.drivers.records import create_records, sqlite_url
 from entourage.lab import names
 from entourage.lab.accel import usable_accel
 from entourage.lab.edgewatch import EdgePoint
@@ -74,6 +75,11 @@ class Place:
         """The folder of all that belongs to this lab while it is up."""
         return self.fabric.run_dir()
 
+    @property
+    def moves_url(self) -> str:
+        """The database of the lab's moves. It goes with the lab."""
+        return sqlite_url(self.run_dir / "moves.sqlite")
+
     def access(self, host: HostId) -> HostAccess:
         """How to run QEMU on the host."""
         return HostAccess(
@@ -122,6 +128,7 @@ class Place:
 
     def record(self, texts: SpecTexts) -> None:
         """Write what `open_place` needs. The last step of bringing a lab up: without it there is no lab to use."""
+        create_records(self.moves_url)
         data = {
             "lab": self.name,
             "created": time.time(),

@@ -16,8 +16,9 @@ from entourage.model.ids import MemberId, SiteId
 from entourage.model.world import Role
 from entourage.operations.labs import bring_up, take_down
 from entourage.operations.machine import machine_json
-from entourage.operations.moves import Shown, add_users, paths_json, run_move
+from entourage.operations.moves import add_users, paths_json, run_move
 from entourage.operations.observe import observe
+from entourage.operations.switching import Shown
 from entourage.operations.tell import Tell
 from entourage.operations.users import Load, Seen, Users
 from entourage.planner import MoveRequest, Strategy
@@ -33,10 +34,9 @@ _GAP_SHOWN_MS = 100.0
 class Story:
     """The acts as they are played; `document` is what the report is made from."""
 
-    def __init__(self, wired: Wired, users: Users, *, journals: Path, tell: Tell) -> None:
+    def __init__(self, wired: Wired, users: Users, *, tell: Tell) -> None:
         self._wired = wired
         self._users = users
-        self._journals = journals
         self._tell = tell
         self.started_at = time.time()
         self.acts: list[dict[str, Any]] = []
@@ -74,7 +74,7 @@ class Story:
         self.marks.append((time.time(), f"{strategy.value} move to {target}"))
         request = MoveRequest(service=self._wired.place.service.id, target=target, members=members, strategy=strategy)
         shown = Shown(progress=self._tell.progress, phase=self._tell.phase)
-        document = await run_move(self._wired, request, journals=self._journals, shown=shown)
+        document = await run_move(self._wired, request, shown=shown)
         document["ended_at"] = time.time()
         return document
 
@@ -144,7 +144,7 @@ async def _tell_story(wired: Wired, load: Load, out: Path, tell: Tell) -> dict[s
     servers = frozenset(member.id for member in service.of_role(Role.SERVER))
     tell.phase(f"opening {load.sessions} sessions from all regions")
     async with Users(wired.place, load, out / "users") as users:
-        story = Story(wired, users, journals=out / "moves", tell=tell)
+        story = Story(wired, users, tell=tell)
         await story.act(f"Everything at {home}", "baseline", moves=[], before=[])
         alone = await story.move(away, Strategy.SERIAL, servers)
         await story.act(f"Only the servers moved to {away}", "servers-only", moves=[alone], before=[])

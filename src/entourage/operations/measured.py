@@ -11,8 +11,9 @@ from typing import Any
 from entourage.lab.leftovers import exclusive_move
 from entourage.model.ids import RegionId
 from entourage.operations.interruption import Interruption
-from entourage.operations.moves import Shown, add_users, admit, run_admitted
-from entourage.operations.reports import MOVES, write_move
+from entourage.operations.moves import add_users, admit, run_admitted
+from entourage.operations.reports import write_move
+from entourage.operations.switching import Shown
 from entourage.operations.tell import Tell
 from entourage.operations.users import Load, Seen, Users
 from entourage.planner import MoveRequest
@@ -51,7 +52,7 @@ async def measured_move(
         admitted = await admit(wired, request)
 
         async def move() -> dict[str, Any]:
-            document = await run_admitted(wired, admitted, journals=out / MOVES, shown=shown, interruption=interruption)
+            document = await run_admitted(wired, admitted, shown=shown, interruption=interruption)
             write_move(document, out)  # whatever happens to the users, it is known what the move did
             return document
 

@@ -1,28 +1,25 @@
 """Planning a move, running it, and its report."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from entourage.engine.document import SCHEMA, mark_offsets, switch_figures
-from entourage.engine.mover import GroupMover, Mark
-from entourage.engine.uncoordinated import UncoordinatedMover, times
+from entourage.engine.durable import DurableMoves
+from entourage.engine.groups import group_to_json
 from entourage.lab.errors import LabError
-from entourage.lab.journal import FileJournal
 from entourage.lab.leftovers import exclusive_move
-from entourage.model.ids import MemberId, SiteId
-from entourage.operations.favour import favoured
+from entourage.model.ids import SiteId
 from entourage.operations.interruption import Interruption
 from entourage.operations.observe import Observation, observe
+from entourage.operations.recovering import open_records, recovering
+from entourage.operations.switching import Shown, Switch, Switched, switched_from_json
 from entourage.paths import to_json, trace
 from entourage.planner import MoveRequest, Plan, Refusal, Strategy, plan
 from entourage.planner.steps import StepKind
-from entourage.ports.hypervisor import ProgressCallback
 from entourage.switch import Group, Policy
-from entourage.switch import types as sw
 from entourage.wiring import Wired
 
 _ENOUGH_S = 0.01  # what the link carries in this time is little enough to stop for
@@ -37,43 +34,12 @@ class RefusedError(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
-    """Whom to tell how a move is going."""
-
-    progress: ProgressCallback
-    phase: Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Admitted:
     """A move that may begin: what was seen, and what is to be done."""
 
     before: Observation
     planned: Plan
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Doing:
-    """A move under way: its id, when it began, and who keeps, watches and may end it."""
-
-    move: str
-    started: float
-    journal: FileJournal
-    shown: Shown
-    interruption: Interruption
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Switched:
-    """What both kinds of movers leave behind for the report."""
-
-    outcome: str
-    reason: str | None
-    problems: tuple[str, ...]
-    stopped: Mapping[MemberId, float]
-    resumed: Mapping[MemberId, float]
-    copied: Mapping[MemberId, int]
-    marks: list[Mark]
+    waits: bool = False  # goes on from its hold when somebody approves
 
 
 def make_plan(wired: Wired, seen: Observation, request: MoveRequest) -> Plan | Refusal:
@@ -91,11 +57,11 @@ async def admit(wired: Wired, request: MoveRequest) -> Admitted:
     planned = make_plan(wired, before, request)
     if isinstance(planned, Refusal):
         raise RefusedError(planned)
-    return Admitted(before=before, planned=planned)
+    return Admitted(before=before, planned=planned, waits=request.waits)
 
 
 async def run_move(
-    wired: Wired, request: MoveRequest, *, journals: Path, shown: Shown, interruption: Interruption | None = None
+    wired: Wired, request: MoveRequest, *, shown: Shown, interruption: Interruption | None = None
 ) -> dict[str, Any]:
     """Plan the move, run it, and return its report; what users saw is added by whoever has users.
 
@@ -104,35 +70,31 @@ async def run_move(
     """
     with exclusive_move(wired.place.name):
         admitted = await admit(wired, request)
-        return await run_admitted(
-            wired, admitted, journals=journals, shown=shown, interruption=interruption or Interruption()
-        )
+        return await run_admitted(wired, admitted, shown=shown, interruption=interruption or Interruption())
 
 
-async def run_admitted(
-    wired: Wired, admitted: Admitted, *, journals: Path, shown: Shown, interruption: Interruption
-) -> dict[str, Any]:
+async def run_admitted(wired: Wired, admitted: Admitted, *, shown: Shown, interruption: Interruption) -> dict[str, Any]:
     """As `run_move`, for one who holds the lab with `exclusive_move` since before the move was admitted."""
+    before, planned = admitted.before, admitted.planned
+    group = group_of(planned, before, waits=admitted.waits)
     started = time.time()
     move = f"{wired.place.service.id}-{datetime.fromtimestamp(started, tz=UTC):%Y%m%d-%H%M%S}"
-    journal = FileJournal(journals / f"{move}.journal")
-    await journal.write("planned", {"move": move, "plan": admitted.planned.to_json()})
-    # From here on to cancel would leave things as they are just then.
-    with interruption.instead(lambda _: None):
-        doing = _Doing(move=move, started=started, journal=journal, shown=shown, interruption=interruption)
-        return await _carry_out(wired, admitted, doing)
+    with open_records(wired.place) as records:
+        switch = Switch(wired=wired, records=records, move=move, shown=shown)
 
+        async def drive() -> dict[str, Any]:
+            return (await switch.run(planned.strategy, group, interruption)).to_json()
 
-async def _carry_out(wired: Wired, admitted: Admitted, doing: _Doing) -> dict[str, Any]:
-    before, planned = admitted.before, admitted.planned
-    group = group_of(planned, before)
-    switched = await _switch(wired, planned.strategy, group, doing)
+        # From here on to cancel would leave things as they are just then.
+        with interruption.instead(lambda _: None):
+            document = move_document(wired, group, planned.strategy)
+            async with DurableMoves(records.url, recover=recovering(wired, records, shown)) as moves:
+                switched = switched_from_json(await moves.begin(move, document, drive))
     ended = time.time()
-    await doing.journal.write("ended", {"outcome": switched.outcome})
     after = await observe(wired)
     document = {
         "schema": SCHEMA,
-        "move": doing.move,
+        "move": move,
         "service": wired.place.service.id,
         "source": group.source_site,
         "target": group.target_site,
@@ -140,8 +102,8 @@ async def _carry_out(wired: Wired, admitted: Admitted, doing: _Doing) -> dict[st
         "outcome": switched.outcome,
         "reason": switched.reason,
         "problems": list(switched.problems),
-        "started_at": doing.started,
-        "total_s": round(ended - doing.started, 3),
+        "started_at": started,
+        "total_s": round(ended - started, 3),
         **_figures(wired, group, switched),
         "ingress": await _ingress(wired, group, switched),
         "sessions": None,
@@ -155,7 +117,12 @@ async def _carry_out(wired: Wired, admitted: Admitted, doing: _Doing) -> dict[st
     return document
 
 
-def group_of(planned: Plan, seen: Observation) -> Group:
+def move_document(wired: Wired, group: Group, strategy: Strategy) -> dict[str, Any]:
+    """What another process needs to bring the move to its end, and what a list of moves shows."""
+    return {"service": wired.place.service.id, "strategy": strategy.value, "group": group_to_json(group)}
+
+
+def group_of(planned: Plan, seen: Observation, *, waits: bool = False) -> Group:
     """The plan as the switch wants it."""
     infrastructure = seen.snapshot.infrastructure
     source = planned.sources[0]
@@ -170,7 +137,7 @@ def group_of(planned: Plan, seen: Observation) -> Group:
         moves_ingress=planned.moves_ingress,
         stretch=tuple(s.segment for s in steps if s.kind is StepKind.STRETCH and s.segment is not None),
         unstretch=tuple(s.segment for s in steps if s.kind is StepKind.UNSTRETCH and s.segment is not None),
-        policy=Policy(link_rate=rate, enough_bytes=int(rate * _ENOUGH_S)),
+        policy=Policy(link_rate=rate, enough_bytes=int(rate * _ENOUGH_S), waits=waits),
     )
 
 
@@ -210,54 +177,7 @@ def add_users(document: dict[str, Any], *, sessions: Mapping[str, Any], requests
     document["requests"] = dict(requests)
 
 
-async def _switch(wired: Wired, strategy: Strategy, group: Group, doing: _Doing) -> _Switched:
-    service, journal, shown = wired.place.service, doing.journal, doing.shown
-    if strategy is Strategy.GROUP:
-
-        def follow(state: sw.State) -> None:
-            favour.follow(state)
-            shown.phase(type(state).__name__.lower())
-
-        mover = GroupMover(service, wired.drivers, journal, progress=shown.progress, shown=follow)
-        with favoured() as favour, doing.interruption.instead(mover.abort):
-            done = await mover.run(group)
-        if isinstance(done.state, sw.Done):
-            at = done.state.times
-            return _Switched(
-                outcome="committed",
-                reason=None,
-                problems=done.state.problems,
-                stopped=at.stopped,
-                resumed=at.resumed,
-                copied=at.copied,
-                marks=done.marks,
-            )
-        return _Switched(
-            outcome="rolled-back",
-            reason=done.state.reason,
-            problems=done.state.problems,
-            stopped={},
-            resumed={},
-            copied={},
-            marks=done.marks,
-        )
-    shown.phase("migrating")
-    own_mover = UncoordinatedMover(service, wired.drivers, journal, progress=shown.progress)
-    with doing.interruption.instead(lambda _: shown.phase("migrating to its end, for there is no way back")):
-        own = await own_mover.run(group, at_once=strategy is Strategy.PARALLEL)
-    paused, resumed = times(own)
-    return _Switched(
-        outcome="rolled-back" if own.failures else "committed",
-        reason="; ".join(own.failures) or None,
-        problems=own.problems,
-        stopped=paused,
-        resumed=resumed,
-        copied={member: migrated.bytes for member, migrated in own.migrated.items()},
-        marks=own.marks,
-    )
-
-
-def _figures(wired: Wired, group: Group, switched: _Switched) -> dict[str, Any]:
+def _figures(wired: Wired, group: Group, switched: Switched) -> dict[str, Any]:
     figures = switch_figures(
         wired.place.service,
         stopped=switched.stopped,
@@ -271,7 +191,7 @@ def _figures(wired: Wired, group: Group, switched: _Switched) -> dict[str, Any]:
     return figures
 
 
-async def _ingress(wired: Wired, group: Group, switched: _Switched) -> dict[str, Any] | None:
+async def _ingress(wired: Wired, group: Group, switched: Switched) -> dict[str, Any] | None:
     """First packet at the target's edge and last at the source's, in ms after the first pause and the last resume."""
     if not (group.moves_ingress and switched.stopped and switched.resumed):
         return None

@@ -25,6 +25,7 @@ class MoveRequest:
     target: SiteId
     members: frozenset[MemberId] | None = None
     strategy: Strategy | None = None
+    waits: bool = False  # once all is copied and held: for somebody's approval
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

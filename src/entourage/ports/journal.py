@@ -1,8 +1,7 @@
-"""The record of a move on stable storage: what was planned, and how the one question that matters was decided."""
+"""The record of a move on stable storage: how the one question that matters was decided."""
 
-from collections.abc import Mapping
 from enum import Enum
-from typing import Any, Protocol
+from typing import Protocol
 
 
 class Decision(Enum):
@@ -13,11 +12,7 @@ class Decision(Enum):
 
 
 class Journal(Protocol):
-    """One move's journal. What it has accepted is on stable storage when the call returns."""
-
-    async def write(self, kind: str, data: Mapping[str, Any]) -> None:
-        """Append an entry."""
-        ...
+    """One move's journal. A decision is on stable storage when the call returns."""
 
     async def decide(self, decision: Decision) -> Decision:
         """Write the decision if none is written yet; returns the one that stands, whoever wrote it.

@@ -23,6 +23,7 @@ from entourage.switch.types import (
     Stopping,
     Undo,
     Undoing,
+    Waiting,
 )
 
 
@@ -78,6 +79,8 @@ def check(state: State) -> None:
             _require(known <= members, "only members are prepared")
         case Copying(held=held):
             _require(set(held) <= members, "only members are held")
+        case Waiting(left=left):
+            _require(set(left) == members, "every member is held")
         case Converging(refreshing=refreshing, left=left):
             _require(refreshing | set(left) == members, "every member is held or refreshing")
         case Stopping(stopped=stopped):

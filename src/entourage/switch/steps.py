@@ -8,6 +8,7 @@ from entourage.model.ids import MemberId
 from entourage.switch.machine import check, go_forward
 from entourage.switch.types import (
     AbortRequested,
+    Approved,
     Armed,
     Cleaned,
     Cleaning,
@@ -52,6 +53,7 @@ from entourage.switch.types import (
     Verified,
     Verify,
     Verifying,
+    Waiting,
 )
 
 Step = tuple[State, tuple[Command, ...]]
@@ -62,6 +64,8 @@ def advance(state: State, event: Event) -> Step:
     step = _STEPS.get(type(state))
     if step is None:
         raise ProtocolError(f"{type(state).__name__} is an end: nothing follows it, not even {event}")
+    if isinstance(event, Approved) and not isinstance(state, Preparing | Copying | Waiting):
+        return state, ()  # it does not wait any more
     after = step(state, event)
     check(after[0])
     return after
@@ -84,6 +88,8 @@ def _preparing(state: Preparing, event: Event) -> Step:
             state = replace(state, path_ready=True)
         case Armed():
             state = replace(state, armed=True)
+        case Approved():
+            state = replace(state, group=approved(state.group))
         case Failed() | AbortRequested():
             return _back(state.group, event)
         case _:
@@ -101,12 +107,34 @@ def _copying(state: Copying, event: Event) -> Step:
         case Held(member, left):
             held = {**state.held, member: left}
             if waiting == [member]:
+                if state.group.policy.waits:
+                    return Waiting(group=state.group, left=held), ()
                 return _next_round(Converging(group=state.group, round=0, refreshing=frozenset(), left=held))
             return replace(state, held=held), (Copy(waiting[1]),)
         case Stopped(member, _):
             # Others have not even been copied: back, before somebody notices.
             reason = "it stopped by itself while others were still to be copied"
             return _back(state.group, Failed(f"copy {member}", reason))
+        case Approved():
+            return replace(state, group=approved(state.group)), ()  # before it was asked for: it need not wait
+        case Failed() | AbortRequested():
+            return _back(state.group, event)
+        case _:
+            raise _unlisted(state, event)
+
+
+def approved(group: Group) -> Group:
+    """The same group, which does not wait any more."""
+    return replace(group, policy=replace(group.policy, waits=False))
+
+
+def _waiting(state: Waiting, event: Event) -> Step:
+    match event:
+        case Approved():
+            first = Converging(group=approved(state.group), round=0, refreshing=frozenset(), left=state.left)
+            return _next_round(first)
+        case Stopped(member, _):
+            return _back(state.group, Failed(f"hold {member}", "it stopped by itself while the move was waiting"))
         case Failed() | AbortRequested():
             return _back(state.group, event)
         case _:
@@ -281,6 +309,7 @@ def _undoing(state: Undoing, event: Event) -> Step:
 _STEPS: Mapping[type[Any], Callable[[Any, Event], Step]] = {
     Preparing: _preparing,
     Copying: _copying,
+    Waiting: _waiting,
     Converging: _converging,
     Stopping: _stopping,
     Draining: _draining,

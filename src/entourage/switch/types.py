@@ -22,6 +22,7 @@ class Policy:
     link_rate: float  # bytes/s that all members together may use
     enough_bytes: int  # all members together have at most this left: what the link carries in some 30 ms
     max_rounds: int = 8  # refreshes at the most, however much is left
+    waits: bool = False  # once all are held: for somebody's approval
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +77,11 @@ class Held:
 
     member: MemberId
     left: int
+
+
+@dataclass(frozen=True, slots=True)
+class Approved:
+    """Somebody wants a move that waits to go on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +151,7 @@ class AbortRequested:
 
 
 Event = (
-    Prepared | PathReady | Armed | Held | Stopped | Drained | Disarmed | Recorded | Resumed | IngressFlipped
+    Prepared | PathReady | Armed | Held | Approved | Stopped | Drained | Disarmed | Recorded | Resumed | IngressFlipped
     | Verified | Cleaned | Undone | Failed | AbortRequested
 )  # fmt: skip
 
@@ -279,6 +285,14 @@ class Copying:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """All are held, and somebody has to approve. Everything runs at the source; leaving costs the users nothing."""
+
+    group: Group
+    left: Mapping[MemberId, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Converging:
     """All are held; joint refreshes make what is left small. Everything runs at the source."""
 
@@ -381,7 +395,7 @@ class RolledBack:
 
 
 State = (
-    Preparing | Copying | Converging | Stopping | Draining | Disarming | Committing | Resuming | Verifying
+    Preparing | Copying | Waiting | Converging | Stopping | Draining | Disarming | Committing | Resuming | Verifying
     | Cleaning | Done | Undoing | RolledBack
 )  # fmt: skip
 

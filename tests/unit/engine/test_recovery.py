@@ -29,7 +29,7 @@ async def killed_after(stage: Stage, mover: GroupMover, group: Group, calls: int
     """Run until so many calls have been made, then nothing of it happens any more. False if it ended before."""
     until = len(stage.world.calls) + calls
     driving = asyncio.create_task(mover.recover(group, REASON) if recovering else mover.run(group))
-    while not driving.done() and len(stage.world.calls) < until:
+    while not driving.done() and len(stage.world.calls) < until:  # noqa: ASYNC110 - step by step
         await asyncio.sleep(0)
     ended = driving.done()
     driving.cancel()

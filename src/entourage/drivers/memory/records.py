@@ -1,9 +1,6 @@
 """What looks on and what is written down, in memory: watch, verifier, journal."""
 
-import copy
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 from entourage.drivers.memory.world import MemoryWorld
 from entourage.model.ids import SiteId, site_of
@@ -94,16 +91,10 @@ class MemoryVerifier:
 
 @dataclass(slots=True)
 class MemoryJournal:
-    """`entourage.ports.journal.Journal` in a list of (kind, data)."""
+    """`entourage.ports.journal.Journal` in memory."""
 
     world: MemoryWorld
-    entries: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
     decision: Decision | None = None
-
-    async def write(self, kind: str, data: Mapping[str, Any]) -> None:
-        """Append a copy of the entry."""
-        async with self.world.call("journal.write", kind):
-            self.entries.append((kind, copy.deepcopy(dict(data))))
 
     async def decide(self, decision: Decision) -> Decision:
         """The first one stands."""
@@ -111,7 +102,3 @@ class MemoryJournal:
             if self.decision is None:
                 self.decision = decision
             return self.decision
-
-    def kinds(self) -> list[str]:
-        """The entries' kinds, in order."""
-        return [kind for kind, _ in self.entries]

@@ -35,6 +35,8 @@ _COPY_PACE = 125e6
 _MONITOR_DEADLINE_S = 20.0
 _EVENT_DEADLINE_S = 5.0
 _CONNECT_DEADLINE_S = 10.0
+_LOOK_AGAIN_S = 0.02
+_UNDER_WAY = ("setup", "active", "device", "pre-switchover", "cancelling")
 
 _RUN_STATES = {
     "running": RunState.RUNNING,
@@ -130,7 +132,6 @@ class QemuHypervisor:
         copying = await self._begin(member, source=source, target=target, downtime_ms=_HELD_DOWNTIME_MS)
         at_source = await self._instance(member.id, source)
         monitor = at_source.monitor
-        self._favour(member.id, source, target, yes=True)
         port = (await self._instance(member.id, target)).port
         assert port is not None
         connection = await self._connect(source, (self._machines.access(target).address, port))
@@ -151,7 +152,10 @@ class QemuHypervisor:
     async def refresh(self, member: Member, *, source: HostId, pace: float) -> CopyRound:
         """One more pass, paced by the gate."""
         instance = await self._instance(member.id, source)
-        return await self._copying(instance, member.id).next_pass(instance.monitor, pace=pace)
+        copying = self._copying(instance, member.id)
+        # Not before: held for as long as somebody likes, it would starve the guest.
+        self._favour(member.id, copying.source, copying.target, yes=True)
+        return await copying.next_pass(instance.monitor, pace=pace)
 
     async def repace(self, member: Member, *, source: HostId, pace: float) -> None:
         """Another pace for the gate, if it is open."""
@@ -168,6 +172,7 @@ class QemuHypervisor:
         if instance.stopped_at is None:
             if instance.copying is not None:
                 instance.copying.is_told_to_stop = True
+                self._favour(member.id, instance.copying.source, instance.copying.target, yes=True)
             # Now that it stands still its next pass may be the last, whatever is left; asked for in the same breath.
             last = instance.monitor.execute("migrate-set-parameters", downtime_limit=_STOPPED_DOWNTIME_MS)
             await asyncio.gather(instance.monitor.execute("stop"), last)
@@ -201,9 +206,13 @@ class QemuHypervisor:
 
     async def abandon(self, member: Member, *, source: HostId) -> None:
         """`migrate_cancel`, and break the stream."""
-        instance = self._instances.get((member.id, source))
-        copying = instance.copying if instance is not None else None
-        if instance is None or copying is None:
+        try:
+            instance = await self._instance(member.id, source)
+        except PermanentError:
+            return  # there is no copy of it
+        copying = instance.copying
+        if copying is None:
+            await self._abandon_unknown(instance, member.id, source)
             return
         if copying.gate is not None and copying.stopped_at is not None:
             copying.gate.open()  # behind a closed one QEMU may not answer, see `Copying.on_source_event`
@@ -216,6 +225,14 @@ class QemuHypervisor:
                 await asyncio.wait_for(copying.wait_over(), _MONITOR_DEADLINE_S)
         self._favour(member.id, copying.source, copying.target, yes=False)
         instance.copying = None
+
+    async def _abandon_unknown(self, instance: _Instance, member: MemberId, source: HostId) -> None:
+        """End a migration that we know nothing of: whoever began it is gone, and its stream with it."""
+        self._favour(member, source, yes=False)
+        await instance.monitor.execute("migrate_cancel")
+        async with asyncio.timeout(_MONITOR_DEADLINE_S):
+            while (await instance.monitor.execute("query-migrate")).get("status") in _UNDER_WAY:  # noqa: ASYNC110
+                await asyncio.sleep(_LOOK_AGAIN_S)  # its events were asked for by somebody who is gone
 
     async def remove(self, member: MemberId, host: HostId) -> None:
         """Kill the process, then remove its devices and files."""

@@ -1,0 +1,168 @@
+"""What is decided about moves, and what is wished of them, in a database: SQLite, or another that SQLAlchemy knows.
+
+The decision is the one record that a move stands or falls with. It is a row with the move as primary key, inserted if
+there is none: the database settles who was first, and keeps it.
+"""
+
+import asyncio
+import sqlite3
+import time
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Engine, make_url
+from sqlalchemy.exc import DatabaseError, OperationalError, SQLAlchemyError
+
+from entourage.ports.errors import OutcomeUnknownError, PermanentError, TemporaryError
+from entourage.ports.journal import Decision
+
+VERSION = 1
+_BUSY_S = 5.0  # how long one write waits for another process's
+_tables = sa.MetaData()
+_version = sa.Table("entourage_version", _tables, sa.Column("version", sa.Integer, primary_key=True))
+_decisions = sa.Table(
+    "entourage_decisions",
+    _tables,
+    sa.Column("move", sa.String, primary_key=True),
+    sa.Column("decision", sa.String, nullable=False),
+    sa.Column("at", sa.Float, nullable=False),
+)
+_wishes = sa.Table(
+    "entourage_wishes",
+    _tables,
+    sa.Column("move", sa.String, primary_key=True),
+    sa.Column("wish", sa.String, primary_key=True),
+    sa.Column("at", sa.Float, nullable=False),
+)
+
+
+class RecordsError(Exception):
+    """The database of moves cannot be used: it is not there, damaged, or of another version. Nothing was changed."""
+
+
+def sqlite_url(path: Path) -> str:
+    """The URL of a database in this file."""
+    return f"sqlite:///{path.absolute()}"
+
+
+def create_records(url: str) -> None:
+    """Make the tables in an empty database. RecordsError if it cannot be made."""
+    engine = _engine(url)
+    try:
+        with engine.begin() as connection:
+            _tables.create_all(connection)
+            connection.execute(_version.insert().values(version=VERSION))
+    except SQLAlchemyError as error:
+        raise RecordsError(f"the database of moves {url} cannot be made: {_words(error)}") from error
+    finally:
+        engine.dispose()
+
+
+class MoveRecords:
+    """The records of all moves. RecordsError if the database is not there, damaged, or of another version."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._engine = _engine(url)
+        try:
+            self._check()
+        except BaseException:
+            self._engine.dispose()
+            raise
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._engine.dispose()
+
+    def journal(self, move: str) -> "DatabaseJournal":
+        """The journal of one move."""
+        return DatabaseJournal(self._engine, move)
+
+    def decision(self, move: str) -> Decision | None:
+        """How the move was decided; None if it is not."""
+        with self._engine.connect() as connection:
+            return _read(connection, move)
+
+    def wish(self, move: str, wish: str) -> None:
+        """Note that somebody wants something of the move, for whoever drives it to find."""
+        with self._engine.begin() as connection:
+            known = connection.execute(sa.select(_wishes.c.wish).filter_by(move=move, wish=wish)).first()
+            if known is None:
+                connection.execute(_wishes.insert().values(move=move, wish=wish, at=time.time()))
+
+    def wishes(self, move: str) -> frozenset[str]:
+        """What is wished of the move."""
+        with self._engine.connect() as connection:
+            return frozenset(connection.execute(sa.select(_wishes.c.wish).filter_by(move=move)).scalars())
+
+    def _check(self) -> None:
+        url = make_url(self.url)
+        if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():
+            # A new, empty one would say that no move is open. That is not known.
+            raise RecordsError(f"the database of moves {url.database} is gone: whether a move is open is not known")
+        try:
+            with self._engine.connect() as connection:
+                if url.get_backend_name() == "sqlite":
+                    found = connection.execute(sa.text("PRAGMA quick_check")).scalar()
+                    if found != "ok":
+                        raise RecordsError(f"the database of moves {url.database} is damaged: {found}")
+                version = connection.execute(sa.select(_version.c.version)).scalar()
+        except (DatabaseError, sqlite3.DatabaseError) as error:
+            raise RecordsError(
+                f"the database of moves {url.render_as_string()} cannot be read: {_words(error)}"
+            ) from error
+        if version != VERSION:
+            raise RecordsError(
+                f"the database of moves {url.render_as_string()} has version {version}, this program writes {VERSION}:"
+                " finish open moves with the program that began them"
+            )
+
+
+class DatabaseJournal:
+    """`entourage.ports.journal.Journal` of one move."""
+
+    def __init__(self, engine: Engine, move: str) -> None:
+        self._engine = engine
+        self._move = move
+
+    async def decide(self, decision: Decision) -> Decision:
+        """Insert the row if there is none, in one transaction, and read what stands."""
+        return await asyncio.to_thread(self._decide, decision)
+
+    def _decide(self, decision: Decision) -> Decision:
+        try:
+            with self._engine.begin() as connection:
+                known = _read(connection, self._move)
+                if known is not None:
+                    return known
+                row = {"move": self._move, "decision": decision.value, "at": time.time()}
+                connection.execute(_decisions.insert().values(**row))
+                return decision
+        except OperationalError as error:  # locked, full, or gone: whether the commit got through is not always known
+            raise OutcomeUnknownError(f"the decision on {self._move}: {_words(error)}") from error
+        except sa.exc.IntegrityError as error:
+            raise TemporaryError(f"the decision on {self._move} is being made by another process", delay=0.1) from error
+        except DatabaseError as error:
+            raise PermanentError(f"the decision on {self._move}: {_words(error)}") from error
+
+
+def _engine(url: str) -> Engine:
+    engine = sa.create_engine(url)
+    if engine.dialect.name == "sqlite":
+        sa.event.listen(engine, "connect", _make_durable)
+    return engine
+
+
+def _make_durable(connection: sqlite3.Connection, _: object) -> None:
+    connection.isolation_level = "IMMEDIATE"
+    connection.execute("PRAGMA synchronous=FULL")  # on the disk when the commit returns
+    connection.execute(f"PRAGMA busy_timeout={int(1000 * _BUSY_S)}")
+
+
+def _read(connection: Connection, move: str) -> Decision | None:
+    found = connection.execute(sa.select(_decisions.c.decision).filter_by(move=move)).scalar()
+    return None if found is None else Decision(found)
+
+
+def _words(error: BaseException) -> str:
+    return str(getattr(error, "orig", None) or error)

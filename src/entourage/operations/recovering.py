@@ -1,0 +1,118 @@
+"""Moves that are known, and those that somebody has to bring to their ends because whoever drove them is gone."""
+
+import asyncio
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from entourage.drivers.records import MoveRecords, RecordsError
+from entourage.engine.durable import DurableMoves, KnownMove, Recover, known_moves
+from entourage.lab.errors import LabError
+from entourage.lab.leftovers import exclusive_move, is_being_moved
+from entourage.lab.place import Place
+from entourage.operations.switching import Shown, Switch
+from entourage.wiring import Wired
+
+_ASK_AGAIN_S = 0.5
+
+
+@contextmanager
+def open_records(place: Place) -> Iterator[MoveRecords]:
+    """The lab's records of moves. LabError if they cannot be used; nothing was changed then."""
+    try:
+        records = MoveRecords(place.moves_url)
+    except RecordsError as error:
+        raise LabError(f"{error}; what runs where: entourage status --lab {place.name}") from error
+    try:
+        yield records
+    finally:
+        records.close()
+
+
+def recovering(wired: Wired, records: MoveRecords, shown: Shown) -> Recover:
+    """How this process brings a move to its end that another one has begun."""
+
+    async def recover(move: str, document: Mapping[str, Any]) -> dict[str, Any]:
+        switch = Switch(wired=wired, records=records, move=move, shown=shown)
+        return (await switch.recover(document)).to_json()
+
+    return recover
+
+
+def all_moves(place: Place) -> list[KnownMove]:
+    """Every move of the lab, the latest first."""
+    with open_records(place) as records:
+        return known_moves(records.url)
+
+
+def open_moves(place: Place) -> list[KnownMove]:
+    """The moves that have not ended."""
+    return [move for move in all_moves(place) if move.ended is None]
+
+
+def state_of(move: KnownMove, place: Place) -> str:
+    """In a word how it ended, or that it is under way, or interrupted."""
+    if move.ended is not None:
+        return str(move.ended["outcome"])
+    return "under way" if is_being_moved(place.name) else "interrupted"
+
+
+def find_move(place: Place, move: str) -> KnownMove:
+    """The move of that id. LabError if there is none."""
+    known = all_moves(place)
+    for each in known:
+        if each.move == move:
+            return each
+    latest = f"the latest is {known[0].move}" if known else "none was begun yet"
+    raise LabError(f"there is no move {move!r} in lab {place.name}; {latest}, all: entourage moves --lab {place.name}")
+
+
+async def take_over(wired: Wired, shown: Shown) -> dict[str, dict[str, Any]]:
+    """Bring every open move to its end, and return their results by id. LabError if somebody else drives one."""
+    place = wired.place
+    with exclusive_move(place.name):  # held: nobody lives who drives a move here, whatever the database says
+        waiting = open_moves(place)
+        if not waiting:
+            return {}
+        shown.phase(f"recovering {', '.join(move.move for move in waiting)}")
+        began = time.time()
+        with open_records(place) as records:
+            async with DurableMoves(records.url, recover=recovering(wired, records, shown)) as moves:
+                results = await moves.take_over(waiting)
+        return {move: {**result, "recovery_s": round(time.time() - began, 3)} for move, result in results.items()}
+
+
+def find_open(place: Place, move: str) -> KnownMove:
+    """The move of that id, which has not ended. LabError if there is none, or it has."""
+    found = find_move(place, move)
+    if found.ended is not None:
+        raise LabError(f"{move} has ended: {found.ended['outcome']}; its report: entourage report {move}")
+    return found
+
+
+def move_json(move: KnownMove, place: Place) -> dict[str, Any]:
+    """The move as a list of moves has it."""
+    group = move.document["group"]
+    return {
+        "move": move.move,
+        "service": move.document["service"],
+        "strategy": move.document["strategy"],
+        "members": group["order"],
+        "source": group["source_site"],
+        "target": group["target_site"],
+        "began": move.began,
+        "state": state_of(move, place),
+        "reason": (move.ended or {}).get("reason"),
+    }
+
+
+async def ask_of(place: Place, move: str, wish: str) -> Mapping[str, Any] | None:
+    """Ask whoever drives the move for something, and wait for its end: its result, or None if nobody drives it."""
+    with open_records(place) as records:
+        records.wish(move, wish)
+    while is_being_moved(place.name):
+        if (ended := find_move(place, move).ended) is not None:
+            return ended
+        await asyncio.sleep(_ASK_AGAIN_S)  # another process: it has no way to call us
+    return find_move(place, move).ended
