@@ -1,0 +1,85 @@
+"""The database of moves: a decision is made once, and a damaged database is never taken for an empty one."""
+
+import asyncio
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from entourage.drivers.records import MoveRecords, RecordsError, create_records, sqlite_url
+from entourage.ports.errors import OutcomeUnknownError
+from entourage.ports.journal import Decision
+
+MOVE = "shop-20260102-030405"
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    made = sqlite_url(tmp_path / "moves.sqlite")
+    create_records(made)
+    return made
+
+
+def decide(url: str, decision: Decision) -> Decision:
+    records = MoveRecords(url)
+    try:
+        return asyncio.run(records.journal(MOVE).decide(decision))
+    finally:
+        records.close()
+
+
+def test_the_first_decision_stands(url: str) -> None:
+    assert decide(url, Decision.COMMIT) is Decision.COMMIT
+    assert decide(url, Decision.BACK) is Decision.COMMIT
+    assert decide(url, Decision.COMMIT) is Decision.COMMIT
+
+
+def test_of_two_that_decide_at_once_one_wins_and_both_know(url: str) -> None:
+    with ThreadPoolExecutor(8) as threads:
+        wanted = [Decision.COMMIT, Decision.BACK] * 8
+        found = list(threads.map(lambda decision: decide(url, decision), wanted))
+    assert len(set(found)) == 1
+
+
+def test_a_locked_database_leaves_it_open_whether_the_decision_is_written(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("entourage.drivers.records._BUSY_S", 0.01)
+    other = sqlite3.connect(tmp_path / "moves.sqlite", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(OutcomeUnknownError, match="locked"):
+        decide(url, Decision.COMMIT)
+    other.close()
+    assert decide(url, Decision.BACK) is Decision.BACK
+
+
+def test_wishes_are_kept_once_each(url: str) -> None:
+    records = MoveRecords(url)
+    for wish in ("commit", "abort", "commit"):
+        records.wish(MOVE, wish)
+    assert records.wishes(MOVE) == {"commit", "abort"}
+    assert records.wishes("another") == frozenset()
+    records.close()
+
+
+def test_a_database_that_is_gone_is_not_a_new_one(url: str, tmp_path: Path) -> None:
+    (tmp_path / "moves.sqlite").unlink()
+    with pytest.raises(RecordsError, match="whether a move is open is not known"):
+        MoveRecords(url)
+    assert not (tmp_path / "moves.sqlite").exists()
+
+
+@pytest.mark.parametrize("kept", [0, 10, 100, 5000])
+def test_a_database_that_is_cut_off_or_overwritten_is_refused(url: str, tmp_path: Path, kept: int) -> None:
+    path = tmp_path / "moves.sqlite"
+    path.write_bytes(path.read_bytes()[:kept] + (b"" if kept in (0, 100) else b"x" * 8192))
+    with pytest.raises(RecordsError):
+        MoveRecords(url)
+
+
+def test_a_database_of_another_version_is_refused_with_words(url: str, tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "moves.sqlite") as connection:
+        connection.execute("UPDATE entourage_version SET version = 99")
+    with pytest.raises(RecordsError, match=r"has version 99, this program writes 1: finish open moves"):
+        MoveRecords(url)
