@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -10,6 +10,7 @@ from functools import partial
 from entourage.engine.deadlines import (
     DEADLINE_S,
     GUARD_DEADLINE_S,
+    LOOK_DEADLINE_S,
     PART_DEADLINE_S,
     PART_TRIES,
     QUIET_DEADLINE_S,
@@ -17,7 +18,7 @@ from entourage.engine.deadlines import (
 )
 from entourage.model.ids import HostId, MemberId
 from entourage.model.world import Service
-from entourage.ports.errors import DriverError, OutcomeUnknownError, PermanentError, TemporaryError
+from entourage.ports.errors import DriverError, PermanentError, TemporaryError
 from entourage.ports.guard import Guard
 from entourage.ports.hypervisor import Hypervisor, ProgressCallback, RunState
 from entourage.ports.ingress import Ingress
@@ -60,8 +61,6 @@ class RecoveryError(Exception):
     """What is there and what the journal says do not fit together: somebody has to look, nothing was changed."""
 
 
-_UNCERTAIN = (TemporaryError, OutcomeUnknownError, TimeoutError, OSError)
-
 StateCallback = Callable[[sw.State], None]
 
 
@@ -102,9 +101,9 @@ class GroupMover:
         Whoever calls this has made sure that no other orchestrator drives the move. RecoveryError if what is there
         fits neither way; then nothing was changed.
         """
-        there = {member: await self._drivers.hypervisor.look(member, host) for member, host in group.targets.items()}
-        here = {member: await self._drivers.hypervisor.look(member, host) for member, host in group.sources.items()}
-        decision = await self._journal.decide(Decision.BACK)
+        there, here = await self._look_at(group.targets), await self._look_at(group.sources)
+        async with asyncio.timeout(DEADLINE_S[sw.RecordCommit]):
+            decision = await self._journal.decide(Decision.BACK)
         if decision is Decision.BACK:
             running = sorted(member for member, state in there.items() if state is RunState.RUNNING)
             if running:
@@ -117,8 +116,22 @@ class GroupMover:
         if all(state is RunState.ABSENT for state in there.values()) and RunState.RUNNING in here.values():
             raise RecoveryError(f"the move is committed, yet nobody is at {group.target_site}: has it been moved back?")
         if group.moves_ingress:
-            await self._drivers.watch.start(self._service)
+            # Without it the old route goes when its time is up, whether it is quiet there or not.
+            await _insist("watch", partial(self._drivers.watch.start, self._service))
         return await self._drive(*begin_forward(group), group)
+
+    async def _look_at(self, hosts: Mapping[MemberId, HostId]) -> dict[MemberId, RunState | None]:
+        """What each copy is; None where nobody tells: one that does not answer must not keep the others waiting."""
+
+        async def look(member: MemberId, host: HostId) -> RunState | None:
+            try:
+                async with asyncio.timeout(LOOK_DEADLINE_S):
+                    return await self._drivers.hypervisor.look(member, host)
+            except Exception:  # noqa: BLE001 - whatever it is, what is done about the member will say so
+                return None
+
+        states = await asyncio.gather(*(look(member, host) for member, host in hosts.items()))
+        return dict(zip(hosts, states, strict=True))
 
     async def _drive(self, state: sw.State, commands: tuple[sw.Command, ...], group: Group) -> Outcome:
         self._shown(state)
@@ -184,7 +197,7 @@ class GroupMover:
 
     async def _carry_out(self, command: sw.Command, group: Group) -> None:
         """Do what the command asks and post its event; after the commit, try again until it is done."""
-        forward_only = isinstance(command, sw.Resume | sw.FlipIngress)
+        forward_only, uncertain = isinstance(command, sw.Resume | sw.FlipIngress), False
         deadline_s = DEADLINE_S[type(command)]
         while True:
             try:
@@ -193,7 +206,9 @@ class GroupMover:
             except Exception as error:  # noqa: BLE001 - whatever a driver's fault is, the move has to come to an end
                 reason = _reason(error, deadline_s)
                 # A commit that may be on storage or not is asked for until that is known: neither way is safe before.
-                if forward_only or (isinstance(command, sw.RecordCommit) and isinstance(error, _UNCERTAIN)):
+                # It stays uncertain when a later attempt is refused: an earlier one may have been written.
+                uncertain |= isinstance(command, sw.RecordCommit) and not isinstance(error, PermanentError)
+                if forward_only or uncertain:
                     self._mark(f"{command} failed, trying again: {reason}")
                     await asyncio.sleep(_delay(error))
                     continue
@@ -235,7 +250,7 @@ class GroupMover:
                 source, target = group.sources[name], group.targets[name]
                 return sw.Drained(name, await hypervisor.drain(member(name), source=source, target=target))
             case sw.Resume(name, host):
-                return sw.Resumed(name, await hypervisor.resume(member(name), host))
+                return await self._resume(name, host)
             case _:
                 return await self._do_for_all(command, group)
 
@@ -262,8 +277,8 @@ class GroupMover:
                 return sw.IngressFlipped()
             case sw.Verify():
                 return sw.Verified(await self._drivers.verifier.problems(service))
-            case sw.CleanUp():
-                problems = await self._clean_up(group)
+            case sw.CleanUp(keep):
+                problems = await self._clean_up(group, keep)
                 return sw.Failed("cleanup", "; ".join(problems)) if problems else sw.Cleaned()
             case sw.Undo():
                 problems = await self._undo(group)
@@ -271,11 +286,22 @@ class GroupMover:
             case _:
                 raise AssertionError(f"unknown command {command}")
 
-    async def _clean_up(self, group: Group) -> list[str]:
+    async def _resume(self, member: MemberId, target: HostId) -> sw.Event:
+        """Let the target run. One that is gone will never run, however often it is tried: the others go on."""
+        try:
+            return sw.Resumed(member, await self._drivers.hypervisor.resume(self._service.member(member), target))
+        except PermanentError as error:
+            if await self._drivers.hypervisor.look(member, target) in (RunState.ABSENT, RunState.FAILED):
+                return sw.Lost(member, str(error))
+            raise
+
+    async def _clean_up(self, group: Group, keep: frozenset[MemberId]) -> list[str]:
         """Sources first (they hold memory and licences); the old route last, when nothing comes that way any more."""
         drivers, service = self._drivers, self._service
         parts = [
-            _insist(f"remove {m} on {h}", partial(drivers.hypervisor.remove, m, h)) for m, h in group.sources.items()
+            _insist(f"remove {m} on {h}", partial(drivers.hypervisor.remove, m, h))
+            for m, h in group.sources.items()
+            if m not in keep
         ]
         parts += [_insist(f"unstretch {s}", partial(drivers.segments.unstretch, service, s)) for s in group.unstretch]
         problems = await _all(parts)
