@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from entourage.drivers.frr import FrrIngress
 from entourage.drivers.qemu.driver import QemuHypervisor
+from entourage.drivers.qemu.guarding import QemuGuard
 from entourage.drivers.vxlan import VxlanSegments
 from entourage.engine.mover import Drivers
 from entourage.lab import names
@@ -21,12 +22,14 @@ class Wired:
     ingress: FrrIngress
     segments: VxlanSegments
     watch: EdgeWatch
+    guard: QemuGuard
     drivers: Drivers
 
     async def close(self) -> None:
         """Let go of everything."""
         await self.watch.stop()
-        await self.hypervisor.close()
+        await self.hypervisor.close()  # before the guards, which need not break streams that are let go of
+        await self.guard.close()
         await self.ingress.close()
         await self.segments.close()
         await self.place.fabric.close()
@@ -40,9 +43,20 @@ def wire(place: Place, *, only_look: bool = False) -> Wired:
     ingress = FrrIngress(fabric.edge_routers(), near=fabric.regions_near())
     segments = VxlanSegments(fabric.segment_endpoints(), devices=fabric.segment_devices())
     watch = EdgeWatch(place.edge_points())
+    guard = QemuGuard(place)
     verifier = LabVerifier(
         users={r.id: fabric.netns_path(names.users(r.id)) for r in place.infrastructure.regions},
         consoles={(m.id, host): place.console(m.id, host) for m in place.service.members for host in hosts},
     )
-    drivers = Drivers(hypervisor=hypervisor, ingress=ingress, segments=segments, watch=watch, verifier=verifier)
-    return Wired(place=place, hypervisor=hypervisor, ingress=ingress, segments=segments, watch=watch, drivers=drivers)
+    drivers = Drivers(
+        hypervisor=hypervisor, ingress=ingress, segments=segments, watch=watch, verifier=verifier, guard=guard
+    )
+    return Wired(
+        place=place,
+        hypervisor=hypervisor,
+        ingress=ingress,
+        segments=segments,
+        watch=watch,
+        guard=guard,
+        drivers=drivers,
+    )

@@ -103,8 +103,7 @@ class DurableMoves:
         handles = DBOS._recover_pending_workflows(executors)  # what the endpoint of its admin server calls
         results = {}
         for handle in handles:
-            waiting = await DBOS.retrieve_workflow_async(handle.workflow_id)
-            results[handle.workflow_id] = await waiting.get_result()
+            results[handle.workflow_id] = await DBOS.get_result_async(handle.workflow_id)
         return results
 
 

@@ -7,10 +7,6 @@ ingress = FrrIngress(fabric.edge_routers(), near=fabric.regions_near())
 
 import asyncio
 import json
-import os
-import select
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -22,7 +18,7 @@ from entourage.drivers.frr import EdgeRouter
 from entourage.drivers.netns import Kernel, Namespace, prepare_run_dir
 from entourage.drivers.vty import Vty
 from entourage.drivers.vxlan import Endpoint
-from entourage.lab import cabling, frr, names
+from entourage.lab import cabling, daemons, frr, names
 from entourage.lab.errors import LabError
 from entourage.lab.leftovers import exclusive, leftovers, namespaces, processes_in, remove
 from entourage.lab.setup import lab_root
@@ -31,7 +27,6 @@ from entourage.model.ids import HostId, RegionId, SegmentId, SiteId
 from entourage.model.world import Infrastructure, Interface, Member, Service
 from entourage.ports.errors import DriverError
 
-_RELAY_READY_WITHIN = 15.0  # seconds
 _ROUTES_WITHIN = 30.0  # seconds; usually two
 _LOOK_AGAIN = 0.02  # seconds
 
@@ -255,21 +250,12 @@ class Fabric:
         folder.mkdir()
         config = folder / "relay.json"
         config.write_text(json.dumps(self._topology.relay_config(self._control())))
-        relay = [sys.executable, "-m", "entourage.lab.relay", str(config)]
-        with (folder / "relay.log").open("wb") as log:
-            process = subprocess.Popen(
-                ["nsenter", f"--net={self.netns_path(names.RELAY)}", "setsid", "--fork", *relay],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=log,
-            )
-        with process:
-            assert process.stdout is not None
-            readable, _, _ = select.select([process.stdout], [], [], _RELAY_READY_WITHIN)
-            answer = os.read(process.stdout.fileno(), 100) if readable else b""
-        if answer.strip() != b"ready":
-            said = (folder / "relay.log").read_text(errors="replace").strip()
-            raise LabError(f"the relay did not start: {said or 'it says nothing'}")
+        daemons.start(
+            "entourage.lab.relay",
+            [str(config)],
+            namespace=self.netns_path(names.RELAY),
+            log=folder / "relay.log",
+        )
 
     async def _ask_relay(self, request: dict[str, Any]) -> dict[str, Any]:
         try:

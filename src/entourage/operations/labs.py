@@ -8,6 +8,7 @@ from typing import Any
 
 from entourage.lab.errors import LabError
 from entourage.lab.fabric import LabStatus
+from entourage.lab.guards import start_guards
 from entourage.lab.guests import FAILED, READY
 from entourage.lab.leftovers import exclusive, exclusive_move, leftovers, namespaces, remove
 from entourage.lab.names import check_lab_name
@@ -84,12 +85,13 @@ async def _lab_state(name: str, *, may_look: bool) -> LabState:
 
 
 async def bring_up(place_: Place, texts: SpecTexts, progress: Progress) -> None:
-    """Network, guests, announcement, and last the record that says that the lab is up. Else nothing is left.
+    """Network, guards, guests, announcement, and last the record that says that the lab is up. Else nothing is left.
 
     Raises LabError, or whatever a driver raised.
     """
     await place_.fabric.up(progress)
     try:
+        await start_guards(place_)
         await asyncio.to_thread(place_.write_images)
         wired = wire(place_)
         try:

@@ -16,12 +16,16 @@ from entourage.wiring import Wired
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
-    """The snapshot that pure layers read, and what else was seen: every copy, every edge, every stretched segment."""
+    """The snapshot that pure layers read, and what else was seen: every copy, every edge, every stretched segment.
+
+    `unguarded` has the hosts whose guard does not answer: a member that is paused there would stay so if we died.
+    """
 
     snapshot: Snapshot
     copies: Mapping[tuple[MemberId, HostId], RunState]
     edges: Mapping[SiteId, IngressState]
     stretched: Mapping[SegmentId, frozenset[SiteId]]
+    unguarded: tuple[HostId, ...] = ()
 
     def load(self) -> dict[HostId, HostLoad]:
         """What the copies that are there use of each host."""
@@ -47,6 +51,7 @@ class Observation:
         if len(announced) != 1:
             found.append(f"{self.snapshot.service.prefix} is announced at {', '.join(announced) or 'no site'}")
         found += [f"the edge of {s} tunnels to {e.tunnel_to}" for s, e in self.edges.items() if e.tunnel_to]
+        found += [f"the guard on {host} does not answer" for host in self.unguarded]
         return found
 
     def to_json(self) -> dict[str, Any]:
@@ -69,19 +74,16 @@ class Observation:
 
 
 async def observe(wired: Wired) -> Observation:
-    """Ask every host for every member, every edge, every provider router and every segment."""
+    """Ask every host for every member, every edge, every provider router, every segment and every guard."""
     place = wired.place
-    pairs = [
-        (member.id, host.id)
-        for member in place.service.members
-        for site in place.infrastructure.sites
-        for host in site.hosts
-    ]
-    states, edges, ingress, stretched = await asyncio.gather(
+    hosts = [host.id for site in place.infrastructure.sites for host in site.hosts]
+    pairs = [(member.id, host) for member in place.service.members for host in hosts]
+    states, edges, ingress, stretched, guarded = await asyncio.gather(
         asyncio.gather(*(wired.hypervisor.look(member, host) for member, host in pairs)),
         wired.ingress.observe(place.service),
         wired.ingress.best_site(place.service),
         wired.segments.observe(place.service),
+        asyncio.gather(*(wired.guard.is_there(host) for host in hosts)),
     )
     copies = {pair: state for pair, state in zip(pairs, states, strict=True) if state is not RunState.ABSENT}
     snapshot = Snapshot(
@@ -91,4 +93,5 @@ async def observe(wired: Wired) -> Observation:
         placement={member: host for (member, host), state in copies.items() if state is RunState.RUNNING},
         ingress=ingress,
     )
-    return Observation(snapshot=snapshot, copies=copies, edges=edges, stretched=stretched)
+    unguarded = tuple(host for host, is_there in zip(hosts, guarded, strict=True) if not is_there)
+    return Observation(snapshot=snapshot, copies=copies, edges=edges, stretched=stretched, unguarded=unguarded)

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from entourage.drivers.memory import MemoryHypervisor, MemoryIngress, MemorySegments, MemoryWorld
+from entourage.drivers.memory import MemoryGuard, MemoryHypervisor, MemoryIngress, MemorySegments, MemoryWorld
 from entourage.model.ids import HostId, MemberId, RegionId, SiteId
 from entourage.ports.conformance import (
     Conformance,
+    GuardConformance,
+    Guarded,
     HypervisorConformance,
     IngressConformance,
     SegmentsConformance,
@@ -104,3 +106,26 @@ def test_memory_segments_conform(name: str) -> None:
     world = a_world()
     assert run(SegmentsConformance(MemorySegments(world), service=SHOP, sites=frozenset({EAST, WEST})), name)
     assert world.stretched == {}
+
+
+def guard_kit(world: MemoryWorld, guard: MemoryGuard) -> GuardConformance:
+    where = Guarded(
+        service=SHOP,
+        member=SHOP.member(MemberId("web1")),
+        source=HostId("east/h1"),
+        target=HostId("west/h1"),
+        soon_s=0.02,  # a look takes a millisecond of the world's time
+    )
+
+    async def gone() -> None:
+        guard.gone()
+
+    return GuardConformance(guard, MemoryHypervisor(world), where=where, booted=booted, gone=gone)
+
+
+@pytest.mark.parametrize("name", GuardConformance.checks())
+def test_memory_guard_conforms(name: str) -> None:
+    world = a_world()
+    assert run(guard_kit(world, MemoryGuard(world)), name)
+    assert world.violations == []
+    assert world.copies == {}

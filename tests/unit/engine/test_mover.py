@@ -192,7 +192,7 @@ def test_a_commit_that_is_certainly_not_recorded_puts_everything_back() -> None:
 
 def test_a_guard_that_has_run_a_member_again_puts_everything_back() -> None:
     stage = Stage()
-    stage.when[sw.Draining] = lambda _: stage.guard.gone()
+    stage.when[sw.Disarming] = lambda _: stage.guard.gone()
     assert "the guard has run" in rolled_back(stage, stage.move(a_group())).reason
 
 

@@ -9,19 +9,27 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from entourage.model.ids import HostId, MemberId, SiteId
-from entourage.switch import Group, Policy, ProtocolError, advance, begin
+from entourage.switch import Group, Policy, ProtocolError, advance, begin, begin_back, begin_forward
 from entourage.switch import types as sw
 
 S = TypeVar("S")
 NAMES = tuple(MemberId(name) for name in ("rt", "fw", "lb", "web1", "web2"))
 A, B = NAMES[:2]
-BEFORE_COMMIT = (sw.Preparing, sw.Copying, sw.Converging, sw.Stopping, sw.Draining)
+BEFORE_COMMIT = (
+    sw.Preparing, sw.Copying, sw.Waiting, sw.Converging, sw.Stopping, sw.Draining, sw.Disarming
+)  # fmt: skip
 AFTER_COMMIT = (sw.Resuming, sw.Verifying, sw.Cleaning)
 ENDS = (sw.Done, sw.RolledBack)
 
 
 def a_group(
-    size: int = 3, *, moves_ingress: bool = True, enough: int = 1000, max_rounds: int = 3, link_rate: float = 25e6
+    size: int = 3,
+    *,
+    moves_ingress: bool = True,
+    enough: int = 1000,
+    max_rounds: int = 3,
+    link_rate: float = 25e6,
+    waits: bool = False,
 ) -> Group:
     order = NAMES[:size]
     return Group(
@@ -31,7 +39,7 @@ def a_group(
         source_site=SiteId("east"),
         target_site=SiteId("west"),
         moves_ingress=moves_ingress,
-        policy=Policy(link_rate=link_rate, enough_bytes=enough, max_rounds=max_rounds),
+        policy=Policy(link_rate=link_rate, enough_bytes=enough, max_rounds=max_rounds, waits=waits),
     )
 
 
@@ -97,7 +105,10 @@ class Run:
         kinds = [type(command) for command in self.commands]
         if sw.Drain in kinds:
             assert stopped == members
+        if sw.Disarm in kinds:
+            assert drained == stopped == members
         if sw.RecordCommit in kinds:
+            assert any(isinstance(e, sw.Disarmed) for e in self.events)
             assert drained == stopped == members
             assert kinds.count(sw.RecordCommit) == 1
         if sw.Resume in kinds or sw.FlipIngress in kinds:
@@ -132,6 +143,8 @@ def answer_of(command: sw.Command, *, left: int = 0) -> sw.Event | None:
 
 ANSWERS: dict[type[sw.Command], sw.Event] = {
     sw.PreparePath: sw.PathReady(),
+    sw.Arm: sw.Armed(),
+    sw.Disarm: sw.Disarmed(),
     sw.RecordCommit: sw.Recorded(),
     sw.FlipIngress: sw.IngressFlipped(),
     sw.Verify: sw.Verified(()),
@@ -142,7 +155,7 @@ ANSWERS: dict[type[sw.Command], sw.Event] = {
 
 def advance_to(kind: type, group: Group | None = None) -> Run:
     """A run that has just reached the state."""
-    run = Run.of(group or a_group())
+    run = Run.of(group or a_group(waits=kind is sw.Waiting))
     if kind in (sw.Undoing, sw.RolledBack):
         run.happen(sw.AbortRequested("not now"))
     left = 10**6 if kind is sw.Converging else 0
@@ -179,7 +192,9 @@ def test_any_order_of_answers_leads_to_done(group: Group, *, stops_itself: bool,
     times = run.require(sw.Done).times
     assert set(times.stopped) == set(times.resumed) == set(times.copied) == set(group.order)
     assert not [
-        command for command in run.waiting if not isinstance(command, sw.RedirectIngress | sw.Refresh | sw.Stop)
+        command
+        for command in run.waiting
+        if not isinstance(command, sw.RedirectIngress | sw.Refresh | sw.Repace | sw.Stop)
     ]
 
 
@@ -226,6 +241,9 @@ ANY_EVENT = st.one_of(
     st.builds(sw.Held, st.sampled_from(NAMES), st.integers(0, 3000)),
     st.builds(sw.Stopped, st.sampled_from(NAMES), st.just(10.0)),
     st.builds(sw.Drained, st.sampled_from(NAMES), st.integers(0, 100)),
+    st.just(sw.Armed()),
+    st.just(sw.Approved()),
+    st.builds(sw.Disarmed, st.frozensets(st.sampled_from(NAMES))),
     st.just(sw.Recorded()),
     st.builds(sw.Resumed, st.sampled_from(NAMES), st.just(11.0)),
     st.just(sw.IngressFlipped()),
@@ -270,11 +288,13 @@ def apply_unasked(run: Run, event: sw.Event) -> None:
 
 
 LISTED: dict[type, set[type]] = {
-    sw.Preparing: {sw.Prepared, sw.PathReady, sw.Failed, sw.AbortRequested},
+    sw.Preparing: {sw.Prepared, sw.PathReady, sw.Armed, sw.Failed, sw.AbortRequested},
     sw.Copying: {sw.Held, sw.Stopped, sw.Failed, sw.AbortRequested},
+    sw.Waiting: {sw.Stopped, sw.Failed, sw.AbortRequested},
     sw.Converging: {sw.Held, sw.Stopped, sw.Failed, sw.AbortRequested},
     sw.Stopping: {sw.Stopped, sw.Held, sw.Failed, sw.AbortRequested},
     sw.Draining: {sw.Drained, sw.Held, sw.Stopped, sw.Failed, sw.AbortRequested},
+    sw.Disarming: {sw.Disarmed, sw.Held, sw.Stopped, sw.Failed, sw.AbortRequested},
     sw.Committing: {sw.Recorded, sw.Held, sw.Stopped, sw.Failed, sw.AbortRequested},
     sw.Resuming: {sw.Resumed, sw.IngressFlipped, sw.Held, sw.Stopped, sw.AbortRequested},
     sw.Verifying: {sw.Verified, sw.Held, sw.Stopped, sw.Failed, sw.AbortRequested},
@@ -284,12 +304,18 @@ LISTED: dict[type, set[type]] = {
     sw.Done: set(),
     sw.RolledBack: set(),
 }
+for listed in LISTED.values():
+    if listed:
+        listed.add(sw.Approved)  # too late, it changes nothing
 EVENTS: dict[type, sw.Event] = {
     sw.Prepared: sw.Prepared(A),
     sw.PathReady: sw.PathReady(),
     sw.Held: sw.Held(A, 10),
     sw.Stopped: sw.Stopped(A, 10.0),
     sw.Drained: sw.Drained(A, 100),
+    sw.Armed: sw.Armed(),
+    sw.Approved: sw.Approved(),
+    sw.Disarmed: sw.Disarmed(),
     sw.Recorded: sw.Recorded(),
     sw.Resumed: sw.Resumed(A, 11.0),
     sw.IngressFlipped: sw.IngressFlipped(),
@@ -409,6 +435,44 @@ def test_who_is_held_again_leaves_its_share_of_the_link_to_the_others() -> None:
     paces = {c.member: c.pace for c in run.commands if isinstance(c, sw.Repace)}
     assert paces == {c.member: run.state.group.policy.link_rate / len(others) for c in others}
     assert all(pace > c.pace for c in others for pace in (paces[c.member],))
+
+
+@pytest.mark.parametrize("moment", [sw.Preparing, sw.Copying, sw.Waiting])
+def test_a_move_that_waits_goes_on_when_somebody_approves_and_not_before(moment: type) -> None:
+    run = advance_to(moment, a_group(waits=True))
+    if moment is sw.Waiting:
+        assert run.waiting == []  # nobody is asked for anything: it costs nothing to leave it so
+    run.happen(sw.Approved())
+    run.finish()
+    run.require(sw.Done)
+
+
+def test_a_member_that_stops_while_the_move_waits_puts_everything_back() -> None:
+    run = advance_to(sw.Waiting)
+    run.happen(sw.Stopped(A, 9.0))
+    assert f"hold {A}" in run.require(sw.Undoing).reason
+
+
+def test_a_guard_that_has_acted_puts_everything_back() -> None:
+    run = advance_to(sw.Disarming)
+    run.happen(sw.Disarmed(frozenset({A})))
+    assert A in run.require(sw.Undoing).reason
+
+
+def test_after_a_crash_past_the_commit_it_goes_forward_to_its_end() -> None:
+    state, commands = begin_forward(a_group())
+    run = Run(state=state, waiting=list(commands), commands=list(commands), events=[sw.Recorded()])
+    run.finish()
+    times = run.require(sw.Done).times
+    assert (times.stopped, times.copied) == ({}, {})
+    assert set(times.resumed) == run.state.group.members()
+
+
+def test_after_a_crash_before_the_commit_everything_is_put_back() -> None:
+    state, commands = begin_back(a_group(), "it died")
+    run = Run(state=state, waiting=list(commands), commands=list(commands))
+    run.finish()
+    assert run.require(sw.RolledBack).reason == "it died"
 
 
 def test_refreshing_ends_after_so_many_rounds_however_much_is_left() -> None:

@@ -14,6 +14,7 @@ from entourage.model.ids import HostId, MemberId
 from entourage.model.world import Member
 from entourage.ports.errors import PermanentError
 
+GUARD_SOCKET = "guard.sock"  # no file of a member is named so
 _KIB = 1024
 # QEMU 7.2 corrupts guests under software emulation when pre-copy takes more than one pass: the fast path of the
 # dirty-bitmap sync, taken when memory is a multiple of 64 pages, does not make the emulator notice later writes.
@@ -89,6 +90,16 @@ class InstancePaths:
         return self.base.with_suffix(".look.qmp")
 
     @property
+    def guard_monitor(self) -> Path:
+        """A third QMP socket, for the host's guard: it must get through when the one that acts hangs."""
+        return self.base.with_suffix(".guard.qmp")
+
+    @property
+    def monitors(self) -> tuple[Path, ...]:
+        """All QMP sockets; each has one client at a time."""
+        return (self.monitor, self.spare_monitor, self.guard_monitor)
+
+    @property
     def console(self) -> Path:
         """What the guest writes to its serial console."""
         return self.base.with_suffix(".console")
@@ -105,12 +116,17 @@ class InstancePaths:
 
     def all(self) -> tuple[Path, ...]:
         """Every file of this copy."""
-        return (self.monitor, self.spare_monitor, self.console, self.log, self.pid)
+        return (*self.monitors, self.console, self.log, self.pid)
 
 
 def instance_paths(access: HostAccess, member: MemberId) -> InstancePaths:
     """Where the files of `member`'s copy on the host are."""
     return InstancePaths(access.run_dir / member)
+
+
+def guard_socket(access: HostAccess) -> Path:
+    """Where the host's guard listens."""
+    return access.run_dir / GUARD_SOCKET
 
 
 def memory_argument(memory: int, *, accel: str) -> str:
@@ -136,7 +152,7 @@ def command_line(
     arguments += ["-kernel", access.inside(boot.kernel), "-initrd", access.inside(boot.initrd)]
     arguments += ["-append", boot.command_line]
     arguments += ["-serial", f"file:{access.inside(paths.console)}"]
-    for socket in (paths.monitor, paths.spare_monitor):
+    for socket in paths.monitors:
         arguments += ["-qmp", f"unix:{access.inside(socket)},server=on,wait=off"]
     for number, (interface, tap) in enumerate(zip(member.interfaces, taps, strict=True)):
         arguments += ["-netdev", f"tap,id=n{number},ifname={tap},script=no,downscript=no"]

@@ -10,6 +10,7 @@ A kit is made for one implementation, and `run_check` runs one of its checks:
 Nothing here needs a test framework.
 """
 
+from entourage.ports.conformance.guard import GuardConformance, Guarded
 from entourage.ports.conformance.hypervisor import HypervisorConformance
 from entourage.ports.conformance.ingress import IngressConformance
 from entourage.ports.conformance.kit import Conformance, NotConformingError, run_check
@@ -17,6 +18,8 @@ from entourage.ports.conformance.segments import SegmentsConformance
 
 __all__ = [
     "Conformance",
+    "GuardConformance",
+    "Guarded",
     "HypervisorConformance",
     "IngressConformance",
     "NotConformingError",

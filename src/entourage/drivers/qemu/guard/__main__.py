@@ -1,0 +1,69 @@
+"""`python -m entourage.drivers.qemu.guard DIRECTORY`: 0 after SIGTERM, 2 and a line on stderr if it cannot start."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from entourage.drivers.qemu.guard.server import Guard, Log
+from entourage.drivers.qemu.process import GUARD_SOCKET
+
+LOG = "guard.jsonl"
+# SCHED_RR: above the QEMUs that it commands, as the orchestrator while it switches; users wait for both.
+_PRIORITY = 4
+
+
+def main(arguments: list[str]) -> int:
+    """Guard the members of one directory until told to end."""
+    if len(arguments) != 1:
+        print("usage: python -m entourage.drivers.qemu.guard DIRECTORY", file=sys.stderr)  # noqa: T201
+        return 2
+    try:
+        os.chdir(arguments[0])  # a socket's path has at most 107 bytes: from here on they are short
+        listener = _listen(GUARD_SOCKET)
+        log = Log(Path(LOG))
+    except OSError as error:
+        print(f"guard: {arguments[0]}: {error.strerror or error}", file=sys.stderr)  # noqa: T201
+        return 2
+    with suppress(PermissionError):
+        os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(_PRIORITY))
+    try:
+        asyncio.run(_run(listener, log))
+    finally:
+        Path(GUARD_SOCKET).unlink(missing_ok=True)
+    return 0
+
+
+async def _run(listener: socket.socket, log: Log) -> None:
+    told_to_end = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, told_to_end.set)
+    server = await asyncio.start_unix_server(Guard(Path(), log).serve, sock=listener)
+    log.note("ready")
+    print("ready", flush=True)  # noqa: T201
+    await told_to_end.wait()
+    server.close()
+    log.note("ended")
+
+
+def _listen(path: str) -> socket.socket:
+    """A listening socket for this user only, also where a guard that was killed has left its own."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as other:
+        if other.connect_ex(path) == 0:
+            raise OSError(0, "another guard looks after it")
+    Path(path).unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    old_mask = os.umask(0o077)
+    try:
+        listener.bind(path)
+    finally:
+        os.umask(old_mask)
+    listener.listen()
+    return listener
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,269 @@
+"""The real guards: through the conformance kit, and with an armer that is killed, with real QEMUs."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fabric_parts import SERVICE
+from qemu_parts import CHECK_DEADLINE_S, MEMBER, SOURCE, TARGET, LonelyMachines
+
+from entourage.drivers.qemu.driver import QemuHypervisor
+from entourage.drivers.qemu.guarding import QemuGuard
+from entourage.drivers.qemu.process import guard_socket, instance_paths, running_pid
+from entourage.model.ids import HostId, MemberId
+from entourage.ports.conformance import GuardConformance, Guarded, run_check
+from entourage.ports.conformance.kit import wait_until
+from entourage.ports.errors import OutcomeUnknownError, PermanentError, TemporaryError
+from entourage.ports.hypervisor import RunState
+
+pytestmark = pytest.mark.lab
+
+SOON_S, FAR_S, RUNS_WITHIN_S = 0.2, 3600.0, 20.0
+TINIES = [replace(MEMBER, id=MemberId(f"tiny{number}")) for number in range(3)]
+
+# An orchestrator of three members: prepares, copies and stops them all, drains some, says so, and waits to be killed.
+_ORCHESTRATOR = """
+import asyncio, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from fabric_parts import SERVICE
+from qemu_parts import SOURCE, TARGET, LonelyMachines
+from test_qemu_guard import TINIES, FAR_S
+from entourage.drivers.qemu.driver import QemuHypervisor
+from entourage.drivers.qemu.guarding import QemuGuard
+
+async def work():
+    machines = LonelyMachines(directory=Path(sys.argv[2]))
+    driver, guard = QemuHypervisor(machines, accel=sys.argv[3]), QemuGuard(machines)
+    await guard.arm(SERVICE, {m.id: SOURCE for m in TINIES}, deadline_s=float(sys.argv[4]))
+    for m in TINIES:
+        await driver.prepare(m, TARGET)
+        await driver.copy(m, source=SOURCE, target=TARGET, progress=lambda _: None)
+    await asyncio.gather(*(driver.stop(m, source=SOURCE) for m in TINIES))
+    for m in TINIES[: int(sys.argv[5])]:
+        await driver.drain(m, source=SOURCE, target=TARGET)
+    print("here", flush=True)
+    await asyncio.Event().wait()
+
+asyncio.run(work())
+"""
+
+
+@contextmanager
+def guard_process(machines: LonelyMachines, host: HostId) -> Iterator[subprocess.Popen[bytes]]:
+    directory = machines.access(host).run_dir
+    directory.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "entourage.drivers.qemu.guard", str(directory)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.fixture(scope="module")
+def guarded(machines: LonelyMachines) -> Iterator[LonelyMachines]:
+    """The hosts with a guard on each."""
+    with guard_process(machines, SOURCE) as one, guard_process(machines, TARGET) as other:
+        yield machines
+        assert one.poll() is None, "the guard has died"
+        assert other.poll() is None, "the guard has died"
+
+
+def log_of(machines: LonelyMachines, what: str) -> list[dict[str, Any]]:
+    """What the guard of the source has noted of that kind."""
+    text = (machines.access(SOURCE).run_dir / "guard.jsonl").read_text()
+    return [line for line in map(json.loads, text.splitlines()) if line["what"] == what]
+
+
+@asynccontextmanager
+async def running(machines: LonelyMachines, accel: str) -> AsyncIterator[QemuHypervisor]:
+    """All tinies run at the source; in the end none is left."""
+    driver = QemuHypervisor(machines, accel=accel, only_look=False)
+    try:
+        for member in TINIES:
+            await driver.create(member, SOURCE)
+        await driver.close()  # a monitor has one client at a time
+        yield driver
+    finally:
+        for member in TINIES:
+            await driver.remove(member.id, TARGET)
+            await driver.remove(member.id, SOURCE)
+        await driver.close()
+
+
+async def until(driver: QemuHypervisor, wanted: RunState, members: Sequence[MemberId]) -> None:
+    async def is_so() -> bool:
+        return {await driver.look(member, SOURCE) for member in members} == {wanted}
+
+    await wait_until(is_so, words=f"{', '.join(members)} {wanted.value}", deadline_s=RUNS_WITHIN_S)
+
+
+async def noted(machines: LonelyMachines, what: str, *, count: int) -> list[dict[str, Any]]:
+    """The lines of that kind, when there are so many."""
+
+    async def are_there() -> bool:
+        return len(log_of(machines, what)) >= count
+
+    await wait_until(are_there, words=f"{count} lines of {what!r}", deadline_s=RUNS_WITHIN_S)
+    return log_of(machines, what)
+
+
+@pytest.mark.parametrize("name", GuardConformance.checks())
+def test_qemu_guard_conforms(name: str, guarded: LonelyMachines, accel: str) -> None:
+    async def work() -> bool:
+        driver, guard = QemuHypervisor(guarded, accel=accel), QemuGuard(guarded)
+        where = Guarded(service=SERVICE, member=MEMBER, source=SOURCE, target=TARGET, soon_s=SOON_S)
+        kit = GuardConformance(
+            guard, driver, where=where, booted=lambda: guarded.wait_beats(SOURCE, count=2), gone=guard.close
+        )
+        try:
+            async with asyncio.timeout(CHECK_DEADLINE_S):
+                return await run_check(kit, name)
+        finally:
+            await kit.clear()
+            await driver.close()
+            await guard.close()
+
+    assert asyncio.run(work())
+
+
+@contextmanager
+def orchestrator(
+    machines: LonelyMachines, accel: str, *, drained: int, deadline_s: float = FAR_S
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that has armed the guard and stopped all tinies."""
+    arguments = [str(Path(__file__).parent), str(machines.directory), accel, str(deadline_s), str(drained)]
+    with subprocess.Popen([sys.executable, "-c", _ORCHESTRATOR, *arguments], stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"here\n"
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("drained", [0, 1, 3])
+def test_when_the_orchestrator_is_killed_all_sources_run_again(
+    drained: int, guarded: LonelyMachines, accel: str
+) -> None:
+    async def work() -> None:
+        async with running(guarded, accel) as driver:
+            before = len(log_of(guarded, "run again"))
+            with orchestrator(guarded, accel, drained=drained) as process:
+                os.kill(process.pid, signal.SIGKILL)
+                await until(driver, RunState.RUNNING, [m.id for m in TINIES])
+            acted = (await noted(guarded, "run again", count=before + len(TINIES)))[before:]
+            assert sorted(line["member"] for line in acted) == [m.id for m in TINIES]
+            assert {line["because"] for line in acted} == {"its armer is gone"}
+            assert RunState.RUNNING not in [await driver.look(m.id, TARGET) for m in TINIES]
+            for member in TINIES:
+                pid = running_pid(instance_paths(guarded.access(SOURCE), member.id))
+                assert os.sched_getscheduler(pid or 0) == os.SCHED_OTHER
+
+    asyncio.run(work())
+
+
+def test_when_the_orchestrator_hangs_with_closed_gates_all_sources_run_again_after_the_deadline(
+    guarded: LonelyMachines, accel: str
+) -> None:
+    """QEMU then hangs too: it sends its rest into a stream that nobody takes, with its big lock held."""
+
+    async def work() -> None:
+        async with running(guarded, accel) as driver:
+            with orchestrator(guarded, accel, drained=0, deadline_s=SOON_S) as process:
+                os.kill(process.pid, signal.SIGSTOP)
+                guard = QemuGuard(guarded)
+                looking = QemuHypervisor(guarded, accel=accel, only_look=True)
+                await until(looking, RunState.RUNNING, [m.id for m in TINIES])
+                run_again = await guard.disarm(SERVICE, {m.id: SOURCE for m in TINIES})
+                assert run_again == {m.id for m in TINIES}
+                await looking.close()
+                await guard.close()
+            assert RunState.RUNNING not in [await driver.look(m.id, TARGET) for m in TINIES]
+
+    asyncio.run(work())
+
+
+def test_the_guard_outlives_garbage_and_a_qemu_that_dies(guarded: LonelyMachines, accel: str) -> None:
+    socket = str(guard_socket(guarded.access(SOURCE)))
+    garbage = [b"\xff\n", b"[" * 60_000 + b"\n", b'{"op": "arm"}\n', b"{}\n", b'{"op": "disarm", "members": [1]}\n']
+    garbage += [b'{"op": "arm", "members": ["../x"], "deadline_s": 1}\n', b"x" * 200_000 + b"\n", b"no end"]
+    garbage += [b'{"op": "arm", "members": ["x"], "deadline_s": NaN}\n']
+
+    async def work() -> None:
+        for line in garbage:
+            reader, writer = await asyncio.open_unix_connection(socket)
+            writer.write(line)
+            writer.write_eof()
+            answer = await reader.read()
+            assert answer == b"" or "error" in json.loads(answer), line[:40]
+            writer.close()
+        driver, guard = QemuHypervisor(guarded, accel=accel), QemuGuard(guarded)
+        with pytest.raises(PermanentError, match="no QMP at"):
+            await guard.arm(SERVICE, {MEMBER.id: SOURCE}, deadline_s=FAR_S)
+        await driver.create(MEMBER, SOURCE)
+        await guard.arm(SERVICE, {MEMBER.id: SOURCE}, deadline_s=FAR_S)
+        await driver.stop(MEMBER, source=SOURCE)
+        await driver.remove(MEMBER.id, SOURCE)
+        assert await guard.disarm(SERVICE, {MEMBER.id: SOURCE}) == frozenset()
+        assert await guard.is_there(SOURCE)
+        await driver.close()
+        await guard.close()
+
+    asyncio.run(work())
+
+
+def test_a_target_that_waits_for_its_state_is_not_armed(guarded: LonelyMachines, accel: str) -> None:
+    async def work() -> None:
+        driver, guard = QemuHypervisor(guarded, accel=accel), QemuGuard(guarded)
+        try:
+            await driver.prepare(MEMBER, TARGET)
+            with pytest.raises(PermanentError, match="it is inmigrate"):
+                await guard.arm(SERVICE, {MEMBER.id: TARGET}, deadline_s=FAR_S)
+        finally:
+            await driver.remove(MEMBER.id, TARGET)
+            await driver.close()
+            await guard.close()
+
+    asyncio.run(work())
+
+
+def test_a_guard_that_was_started_anew_does_not_say_that_nobody_was_run_again(
+    machines: LonelyMachines, accel: str
+) -> None:
+    alone = LonelyMachines(directory=machines.directory / "anew")
+    (alone.directory).mkdir()
+    (alone.directory / "initrd").symlink_to("../initrd")
+    sources = {MEMBER.id: SOURCE}
+
+    async def work() -> None:
+        driver, guard = QemuHypervisor(alone, accel=accel), QemuGuard(alone)
+        try:
+            with guard_process(alone, SOURCE):
+                await driver.create(MEMBER, SOURCE)
+                await guard.arm(SERVICE, sources, deadline_s=FAR_S)
+            with pytest.raises(TemporaryError, match="does not run"):
+                await guard.disarm(SERVICE, sources)
+            assert not await guard.is_there(SOURCE)
+            with guard_process(alone, SOURCE):
+                with pytest.raises(OutcomeUnknownError, match="has forgotten"):
+                    await guard.disarm(SERVICE, sources)
+                assert await QemuGuard(alone).disarm(SERVICE, sources) == frozenset()
+        finally:
+            await driver.remove(MEMBER.id, SOURCE)
+            await driver.close()
+            await guard.close()
+
+    asyncio.run(work())
