@@ -26,7 +26,7 @@ class FaultKind(Enum):
     JOURNAL_UNKNOWN = "journal-unknown"  # the next entry is written or not, and an error is told
     JOURNAL_DOWN = "journal-down"  # for a while
     BGP_DOWN = "bgp-down"  # one site's session with the provider, for a while
-    GUARD_KILLED = "guard-killed"
+    GUARD_KILLED = "guard-killed"  # and started again after a while, knowing nothing
     GUARD_FAST = "guard-fast"  # its clock
     GUARD_SLOW = "guard-slow"  # its clock
     SECOND_ORCHESTRATOR = "second-orchestrator"  # somebody wants to recover what is still alive
@@ -60,7 +60,7 @@ class Fault:
 
 
 LASTING = frozenset({
-    FaultKind.CALL_LATE, FaultKind.LINK_CUT, FaultKind.LINK_SLOW, FaultKind.JOURNAL_DOWN, FaultKind.BGP_DOWN,
+    FaultKind.CALL_LATE, FaultKind.LINK_CUT, FaultKind.LINK_SLOW, FaultKind.JOURNAL_DOWN, FaultKind.BGP_DOWN, FaultKind.GUARD_KILLED,
 })  # fmt: skip
 
 _KINDS = tuple(FaultKind)

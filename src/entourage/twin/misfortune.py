@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from entourage.twin.faults import CALL_FAULTS, Fault, FaultKind
 from entourage.twin.parts import HostGuard
+from entourage.twin.records import Guards
 from entourage.twin.streams import Streams
 from entourage.twin.world import Client, World
 
@@ -18,12 +19,14 @@ class Misfortune:
         self,
         world: World,
         streams: Streams,
+        guards: Guards,
         faults: Iterable[Fault],
         *,
         people: dict[FaultKind, Callable[[], None]],
     ) -> None:
         self._world = world
         self._streams = streams
+        self._restart = guards.restart
         self._people = people
         self._at_call: dict[int, list[Fault]] = {}
         self._in_recovery: list[Fault] = []
@@ -82,7 +85,8 @@ class Misfortune:
                 world.loop.call_at(until, world.served)
             case FaultKind.GUARD_KILLED:
                 guard = self._guard(fault)
-                guard.is_alive, guard.armed = False, {}
+                guard.is_alive, guard.was_killed, guard.armed = False, True, {}
+                world.loop.call_at(until, self._restart, guard)
             case FaultKind.GUARD_FAST:
                 self._guard(fault).rate = _FAST
             case FaultKind.GUARD_SLOW:

@@ -65,7 +65,9 @@ class HostGuard:
     host: HostId
     rate: float = 1.0
     is_alive: bool = True
+    was_killed: bool = False
     armed: "dict[MemberId, tuple[Client, float]]" = field(default_factory=dict)
+    known: set[MemberId] = field(default_factory=set)  # armed since this process runs
     run_again: set[MemberId] = field(default_factory=set)
 
 

@@ -1,11 +1,12 @@
 """Guards and the journal of the simulated world, as one process sees them."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from entourage.model.ids import HostId, MemberId
 from entourage.model.world import Service
-from entourage.ports.errors import PermanentError
+from entourage.ports.errors import OutcomeUnknownError, TemporaryError
 from entourage.ports.hypervisor import RunState
 from entourage.ports.journal import Decision
 from entourage.twin.parts import Copy, HostGuard
@@ -39,18 +40,28 @@ class Guards:
     def died(self, client: Client) -> None:
         """Whoever armed guards is gone."""
         for guard in self._world.guards.values():
-            if any(by is client for by, _ in guard.armed.values()):
-                self._world.loop.call_later(_SEES_DEATH_S, self.armed, guard)
+            self.line_lost(guard, client)
+
+    def line_lost(self, guard: HostGuard, client: Client) -> None:
+        """The guard hears no more of who armed it."""
+        members = [member for member, (by, _) in guard.armed.items() if by is client]
+        for member in members:
+            guard.armed[member] = (client, 0.0)
+        if members and not self._world.is_over:
+            self._world.loop.call_later(_SEES_DEATH_S, self.armed, guard)
+
+    def restart(self, guard: HostGuard) -> None:
+        """A new process in place of a dead one: it knows nothing of what the one before was told or did."""
+        guard.is_alive, guard.armed, guard.known, guard.run_again = True, {}, set(), set()
 
     def _count(self, guard: HostGuard, copy: Copy) -> None:
-        by, deadline_s = guard.armed[copy.member]
-        after_s = deadline_s / guard.rate if by.is_alive else 0.0
-        self._world.loop.call_later(after_s, self._act, guard, copy, copy.paused_at)
+        arming = guard.armed[copy.member]
+        self._world.loop.call_later(arming[1] / guard.rate, self._act, guard, copy, copy.paused_at, arming)
 
-    def _act(self, guard: HostGuard, copy: Copy, paused_at: float | None) -> None:
+    def _act(self, guard: HostGuard, copy: Copy, paused_at: float | None, arming: tuple[Client, float]) -> None:
         world = self._world
         is_known = world.copies.get((copy.member, copy.host)) is copy and copy.paused_at == paused_at
-        if not guard.is_alive or copy.member not in guard.armed or not is_known or world.is_over:
+        if not guard.is_alive or guard.armed.get(copy.member) is not arming or not is_known or world.is_over:
             return
         if copy.state is not RunState.PAUSED:
             return
@@ -63,45 +74,71 @@ class Guards:
 
 
 class TwinGuard:
-    """`entourage.ports.guard.Guard`: each host's guard is asked by itself."""
+    """`entourage.ports.guard.Guard`: a line to each host's guard, all asked at once.
+
+    A request that nobody waits for any more ends its line, and the guard takes who armed it for gone.
+    """
 
     def __init__(self, world: World, guards: Guards, client: Client) -> None:
         self._world = world
         self._guards = guards
         self._client = client
+        self._armed: set[MemberId] = set()  # what this process has ever armed
 
     async def arm(self, service: Service, sources: Mapping[MemberId, HostId], *, deadline_s: float) -> None:
-        """One host after another. PermanentError where the guard is dead."""
-        for host in sorted(set(sources.values())):
+        """TemporaryError where the guard does not run."""
 
-            def effect(host: HostId = host) -> None:
-                guard = self._guard(host)
-                if not guard.is_alive:
-                    raise PermanentError(f"{host}: its guard is not there")
-                guard.armed = {m: (self._client, deadline_s) for m, at in sources.items() if at == host}
-                guard.run_again = set()
-                self._world.disarmed.difference_update(guard.armed)
-                self._guards.armed(guard)
+        def effect(guard: HostGuard, members: frozenset[MemberId]) -> None:
+            for member in members:
+                guard.armed[member] = (self._client, deadline_s)
+            guard.known |= members
+            guard.run_again -= members
+            self._world.disarmed -= members
+            self._guards.armed(guard)
 
-            await self._client.ask("arm", host, endpoint=f"{host} guard", effect=effect)
+        self._armed |= set(sources)
+        await self._all("arm", sources, effect)
 
     async def disarm(self, service: Service, sources: Mapping[MemberId, HostId]) -> frozenset[MemberId]:
-        """One host after another; a dead guard does not act, and what it did is on its host's storage."""
+        """OutcomeUnknownError if a guard was started anew since it was armed: what the one before did nobody knows."""
         run_again: set[MemberId] = set()
-        for host in sorted(set(sources.values())):
 
-            def effect(host: HostId = host) -> frozenset[MemberId]:
-                guard = self._guard(host)
-                guard.armed = {}
-                self._world.disarmed.update(m for m, at in sources.items() if at == host)
-                return frozenset(guard.run_again)
+        def effect(guard: HostGuard, members: frozenset[MemberId]) -> None:
+            for member in members:
+                guard.armed.pop(member, None)
+            self._world.disarmed |= members
+            if members & self._armed - guard.known:
+                raise OutcomeUnknownError(f"the guard of {guard.host} has forgotten that it was armed")
+            run_again.update(guard.run_again & members)
 
-            run_again |= await self._client.ask("disarm", host, endpoint=f"{host} guard", effect=effect)
-        return frozenset(run_again & set(sources))
+        await self._all("disarm", sources, effect)
+        return frozenset(run_again)
 
-    def _guard(self, host: HostId) -> HostGuard:
-        self._world.require_host(host)
-        return self._world.guards[host]
+    async def _all(
+        self,
+        method: str,
+        sources: Mapping[MemberId, HostId],
+        act: Callable[[HostGuard, frozenset[MemberId]], None],
+    ) -> None:
+        async def ask(host: HostId) -> None:
+            guard = self._world.guards[host]
+            members = frozenset(member for member, at in sources.items() if at == host)
+
+            def effect() -> None:
+                if not guard.is_alive:
+                    raise TemporaryError(f"the guard of {host} does not run", delay=0.5)
+                act(guard, members)
+
+            try:
+                await self._client.ask(method, host, endpoint=f"{host} guard", effect=effect)
+            except asyncio.CancelledError:
+                self._guards.line_lost(guard, self._client)
+                raise
+
+        outcomes = await asyncio.gather(*(ask(host) for host in sorted(set(sources.values()))), return_exceptions=True)
+        for outcome in outcomes:
+            if outcome is not None:
+                raise outcome
 
 
 class TwinJournal:

@@ -66,6 +66,7 @@ class Simulation:
         self._misfortune = Misfortune(
             self.world,
             self._streams,
+            self._guards,
             self._faults,
             people={
                 FaultKind.ORCHESTRATOR_KILLED: self._kill,
@@ -246,8 +247,6 @@ class Simulation:
         """Everything heals, and what is still on its way arrives."""
         settled = self.loop.create_future()
         self.world.ended = settled
-        for guard in self.world.guards.values():
-            guard.is_alive = True
         wait_s = max(0.0, self._misfortune.until - self.loop.time()) + _SETTLE_S
         self.loop.call_later(wait_s, lambda: settled.done() or settled.set_result(None))
         self.loop.run(settled)

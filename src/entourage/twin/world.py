@@ -239,7 +239,7 @@ class World:
         copy.state, copy.paused_at, copy.resumed_at = _PAUSED, self.loop.time(), None
         if self.is_move and not self.is_committed() and self.scenario.group.sources.get(copy.member) == copy.host:
             guard = self.guards[copy.host]
-            if guard.is_alive and copy.member not in guard.armed and copy.member not in self.disarmed:
+            if copy.member not in guard.armed and copy.member not in self.disarmed and not guard.was_killed:
                 self.violate(f"{copy.member} stands still on {copy.host}, and no guard is armed for it")
         self.on_paused(copy)
         self.served()
