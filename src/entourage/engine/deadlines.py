@@ -24,6 +24,7 @@ DEADLINE_S: Mapping[type[sw.Command], float] = {
     sw.Undo: 120,
 }
 RETRY_DELAY_S = 0.5
+LOOK_DEADLINE_S = 5.0  # at one copy, before anything is done about it
 # How long a member may stand still before its guard runs it again: longer than stop, drain and disarm may take.
 GUARD_DEADLINE_S = 10.0
 

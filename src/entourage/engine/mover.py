@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -10,6 +10,7 @@ from functools import partial
 from entourage.engine.deadlines import (
     DEADLINE_S,
     GUARD_DEADLINE_S,
+    LOOK_DEADLINE_S,
     PART_DEADLINE_S,
     PART_TRIES,
     QUIET_DEADLINE_S,
@@ -102,9 +103,9 @@ class GroupMover:
         Whoever calls this has made sure that no other orchestrator drives the move. RecoveryError if what is there
         fits neither way; then nothing was changed.
         """
-        there = {member: await self._drivers.hypervisor.look(member, host) for member, host in group.targets.items()}
-        here = {member: await self._drivers.hypervisor.look(member, host) for member, host in group.sources.items()}
-        decision = await self._journal.decide(Decision.BACK)
+        there, here = await self._look_at(group.targets), await self._look_at(group.sources)
+        async with asyncio.timeout(DEADLINE_S[sw.RecordCommit]):
+            decision = await self._journal.decide(Decision.BACK)
         if decision is Decision.BACK:
             running = sorted(member for member, state in there.items() if state is RunState.RUNNING)
             if running:
@@ -117,8 +118,22 @@ class GroupMover:
         if all(state is RunState.ABSENT for state in there.values()) and RunState.RUNNING in here.values():
             raise RecoveryError(f"the move is committed, yet nobody is at {group.target_site}: has it been moved back?")
         if group.moves_ingress:
-            await self._drivers.watch.start(self._service)
+            # Without it the old route goes when its time is up, whether it is quiet there or not.
+            await _insist("watch", partial(self._drivers.watch.start, self._service))
         return await self._drive(*begin_forward(group), group)
+
+    async def _look_at(self, hosts: Mapping[MemberId, HostId]) -> dict[MemberId, RunState | None]:
+        """What each copy is; None where nobody tells: one that does not answer must not keep the others waiting."""
+
+        async def look(member: MemberId, host: HostId) -> RunState | None:
+            try:
+                async with asyncio.timeout(LOOK_DEADLINE_S):
+                    return await self._drivers.hypervisor.look(member, host)
+            except Exception:  # noqa: BLE001 - whatever it is, what is done about the member will say so
+                return None
+
+        states = await asyncio.gather(*(look(member, host) for member, host in hosts.items()))
+        return dict(zip(hosts, states, strict=True))
 
     async def _drive(self, state: sw.State, commands: tuple[sw.Command, ...], group: Group) -> Outcome:
         self._shown(state)
