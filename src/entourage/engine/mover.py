@@ -18,7 +18,7 @@ from entourage.engine.deadlines import (
 )
 from entourage.model.ids import HostId, MemberId
 from entourage.model.world import Service
-from entourage.ports.errors import DriverError, OutcomeUnknownError, PermanentError, TemporaryError
+from entourage.ports.errors import DriverError, PermanentError, TemporaryError
 from entourage.ports.guard import Guard
 from entourage.ports.hypervisor import Hypervisor, ProgressCallback, RunState
 from entourage.ports.ingress import Ingress
@@ -60,8 +60,6 @@ class Outcome:
 class RecoveryError(Exception):
     """What is there and what the journal says do not fit together: somebody has to look, nothing was changed."""
 
-
-_UNCERTAIN = (TemporaryError, OutcomeUnknownError, TimeoutError, OSError)
 
 StateCallback = Callable[[sw.State], None]
 
@@ -199,7 +197,7 @@ class GroupMover:
 
     async def _carry_out(self, command: sw.Command, group: Group) -> None:
         """Do what the command asks and post its event; after the commit, try again until it is done."""
-        forward_only = isinstance(command, sw.Resume | sw.FlipIngress)
+        forward_only, uncertain = isinstance(command, sw.Resume | sw.FlipIngress), False
         deadline_s = DEADLINE_S[type(command)]
         while True:
             try:
@@ -208,7 +206,9 @@ class GroupMover:
             except Exception as error:  # noqa: BLE001 - whatever a driver's fault is, the move has to come to an end
                 reason = _reason(error, deadline_s)
                 # A commit that may be on storage or not is asked for until that is known: neither way is safe before.
-                if forward_only or (isinstance(command, sw.RecordCommit) and isinstance(error, _UNCERTAIN)):
+                # It stays uncertain when a later attempt is refused: an earlier one may have been written.
+                uncertain |= isinstance(command, sw.RecordCommit) and not isinstance(error, PermanentError)
+                if forward_only or uncertain:
                     self._mark(f"{command} failed, trying again: {reason}")
                     await asyncio.sleep(_delay(error))
                     continue
