@@ -250,7 +250,7 @@ class GroupMover:
                 source, target = group.sources[name], group.targets[name]
                 return sw.Drained(name, await hypervisor.drain(member(name), source=source, target=target))
             case sw.Resume(name, host):
-                return sw.Resumed(name, await hypervisor.resume(member(name), host))
+                return await self._resume(name, host)
             case _:
                 return await self._do_for_all(command, group)
 
@@ -277,8 +277,8 @@ class GroupMover:
                 return sw.IngressFlipped()
             case sw.Verify():
                 return sw.Verified(await self._drivers.verifier.problems(service))
-            case sw.CleanUp():
-                problems = await self._clean_up(group)
+            case sw.CleanUp(keep):
+                problems = await self._clean_up(group, keep)
                 return sw.Failed("cleanup", "; ".join(problems)) if problems else sw.Cleaned()
             case sw.Undo():
                 problems = await self._undo(group)
@@ -286,11 +286,22 @@ class GroupMover:
             case _:
                 raise AssertionError(f"unknown command {command}")
 
-    async def _clean_up(self, group: Group) -> list[str]:
+    async def _resume(self, member: MemberId, target: HostId) -> sw.Event:
+        """Let the target run. One that is gone will never run, however often it is tried: the others go on."""
+        try:
+            return sw.Resumed(member, await self._drivers.hypervisor.resume(self._service.member(member), target))
+        except PermanentError as error:
+            if await self._drivers.hypervisor.look(member, target) in (RunState.ABSENT, RunState.FAILED):
+                return sw.Lost(member, str(error))
+            raise
+
+    async def _clean_up(self, group: Group, keep: frozenset[MemberId]) -> list[str]:
         """Sources first (they hold memory and licences); the old route last, when nothing comes that way any more."""
         drivers, service = self._drivers, self._service
         parts = [
-            _insist(f"remove {m} on {h}", partial(drivers.hypervisor.remove, m, h)) for m, h in group.sources.items()
+            _insist(f"remove {m} on {h}", partial(drivers.hypervisor.remove, m, h))
+            for m, h in group.sources.items()
+            if m not in keep
         ]
         parts += [_insist(f"unstretch {s}", partial(drivers.segments.unstretch, service, s)) for s in group.unstretch]
         problems = await _all(parts)

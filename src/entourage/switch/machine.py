@@ -90,12 +90,12 @@ def check(state: State) -> None:
             _require(set(drained) < members, "not all are drained yet")
         case Disarming(stopped=stopped, drained=drained) | Committing(stopped=stopped, drained=drained):
             _require(set(stopped) == members == set(drained), "all are stopped and drained before the commit")
-        case Resuming(stopped=stopped, drained=drained, resumed=resumed):
+        case Resuming(stopped=stopped, drained=drained, resumed=resumed, lost=lost):
             nothing_known = not stopped and not drained  # after a crash: the record says that it was so
             _require(
                 nothing_known or set(stopped) == members == set(drained), "all stand still and whole before one runs"
             )
-            _require(set(resumed) <= members, "only members run")
+            _require(set(resumed) | set(lost) <= members, "only members run, or are lost")
         case _:
             pass
 

@@ -30,6 +30,7 @@ from entourage.switch.types import (
     Group,
     Held,
     IngressFlipped,
+    Lost,
     PathReady,
     Prepared,
     Preparing,
@@ -257,6 +258,8 @@ def _resuming(state: Resuming, event: Event) -> Step:
     match event:
         case Resumed(member, at):
             state = replace(state, resumed={**state.resumed, member: at})
+        case Lost(member, reason):
+            state = replace(state, lost={**state.lost, member: reason})
         case IngressFlipped():
             state = replace(state, flipped=True)
         case Held() | Stopped() | AbortRequested():
@@ -265,22 +268,28 @@ def _resuming(state: Resuming, event: Event) -> Step:
             raise ProtocolError(f"after the commit there is only forward; the engine tries again, yet: {event}")
         case _:
             raise _unlisted(state, event)
-    if state.flipped and set(state.resumed) == state.group.members():
+    if state.flipped and set(state.resumed) | set(state.lost) == state.group.members():
         times = SwitchTimes(stopped=state.stopped, resumed=state.resumed, copied=state.drained)
-        return Verifying(group=state.group, times=times), (Verify(),)
+        return Verifying(group=state.group, times=times, lost=state.lost), (Verify(),)
     return state, ()
 
 
 def _verifying(state: Verifying, event: Event) -> Step:
     match event:
-        case Verified(problems):
-            return Cleaning(group=state.group, times=state.times, problems=problems), (CleanUp(),)
+        case Verified(found):
+            problems = found
         case Failed(what, reason):
-            return Cleaning(group=state.group, times=state.times, problems=(f"{what}: {reason}",)), (CleanUp(),)
+            problems = (f"{what}: {reason}",)
         case Held() | Stopped() | AbortRequested():
             return state, ()
         case _:
             raise _unlisted(state, event)
+    lost = tuple(
+        f"{member} is lost at the target ({why}); what stands still of it on {state.group.sources[member]} is kept"
+        for member, why in sorted(state.lost.items())
+    )
+    after = Cleaning(group=state.group, times=state.times, problems=(*lost, *problems))
+    return after, (CleanUp(frozenset(state.lost)),)
 
 
 def _cleaning(state: Cleaning, event: Event) -> Step:

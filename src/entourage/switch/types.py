@@ -6,7 +6,7 @@ only forward.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from entourage.model.ids import HostId, MemberId, SegmentId, SiteId
 
@@ -114,6 +114,14 @@ class Resumed:
 
 
 @dataclass(frozen=True, slots=True)
+class Lost:
+    """After the commit the member's target is not there any more, or cannot run: there is nothing left to resume."""
+
+    member: MemberId
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class IngressFlipped:
     """The target is preferred."""
 
@@ -151,8 +159,8 @@ class AbortRequested:
 
 
 Event = (
-    Prepared | PathReady | Armed | Held | Approved | Stopped | Drained | Disarmed | Recorded | Resumed | IngressFlipped
-    | Verified | Cleaned | Undone | Failed | AbortRequested
+    Prepared | PathReady | Armed | Held | Approved | Stopped | Drained | Disarmed | Recorded | Resumed | Lost
+    | IngressFlipped     | Verified | Cleaned | Undone | Failed | AbortRequested
 )  # fmt: skip
 
 
@@ -249,7 +257,12 @@ class Verify:
 
 @dataclass(frozen=True, slots=True)
 class CleanUp:
-    """Remove sources, then withdraw the old route when it is quiet, then the tunnel. Answered by Cleaned."""
+    """Remove sources, then withdraw the old route when it is quiet, then the tunnel. Answered by Cleaned.
+
+    `keep`: whose targets are lost. What stands still at the source is the last that there is of them, and stays.
+    """
+
+    keep: frozenset[MemberId] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,14 +362,16 @@ class Resuming:
     drained: Mapping[MemberId, int]
     resumed: Mapping[MemberId, float]
     flipped: bool
+    lost: Mapping[MemberId, str] = field(default_factory=dict)  # why
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verifying:
-    """All run at the target; the chain is tried."""
+    """All run at the target, but for the `lost` (why); the chain is tried."""
 
     group: Group
     times: "SwitchTimes"
+    lost: Mapping[MemberId, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

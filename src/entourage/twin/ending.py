@@ -14,8 +14,8 @@ def broken_promises(world: World, outcome: Outcome | None) -> Iterator[str]:
     """What is not as it has to be at the end.
 
     All members are where the journal says, each runs once, and nothing is left over anywhere. Of a member whose VM
-    was killed where it should now be, only this is promised: no copy of it is anywhere, and all others are as if
-    nothing had happened. One whose VM was killed where it should not be runs like all others.
+    was killed where it should now be, only this is promised: no copy of it runs anywhere, what stood still at the
+    source may be kept after a commit, and all others are as if nothing had happened. One whose VM was killed where it should not be runs like all others.
     """
     committed = world.is_committed()
     if outcome is None or isinstance(outcome.state, sw.Done) is not committed:
@@ -38,6 +38,12 @@ def _members(world: World, *, committed: bool) -> Iterator[str]:
             continue
         is_lost = (member.id, home[member.id]) in world.lost
         wanted = [] if is_lost else [home[member.id]]
+        if is_lost and committed:
+            # What stands still of it at the source is the last that there is: kept, or gone if the target had run.
+            kept = copies.pop(group.sources[member.id], None)
+            if kept is not None and kept.state is not RunState.PAUSED:
+                yield f"{member.id} on {kept.host} is {kept.state.value}, and should have been kept as it stood"
+            continue
         if list(copies) != wanted:
             yield f"{member.id} is on {', '.join(copies) or 'no host'}, not on {', '.join(wanted) or 'no host'}"
         for host, copy in copies.items():

@@ -172,7 +172,9 @@ class Simulation:
         error = done.exception()
         if error is not None:
             world.note(client.name, f"fails: {error!r}")
-            if not isinstance(error, DriverError | TimeoutError) and not (isinstance(error, KeyError) and self._has_crashes()):
+            if not isinstance(error, DriverError | TimeoutError) and not (
+                isinstance(error, KeyError) and self._has_crashes()
+            ):
                 world.violate(f"an orchestrator failed by a fault of its own: {error!r}")
         else:
             outcome = done.result()

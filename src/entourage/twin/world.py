@@ -53,6 +53,7 @@ class World:
         self.link_cut_until = 0.0
         self.link_slow_until = 0.0
         self.lost: set[tuple[MemberId, HostId]] = set()  # copies whose VM was killed
+        self.lost_running: set[tuple[MemberId, HostId]] = set()  # those of them that ran then
         self.disarmed: set[MemberId] = set()  # guards that were asked to act no more
         self.violations: list[str] = []
         self.log: list[tuple[float, str, str]] = []
@@ -256,7 +257,7 @@ class World:
                 self.violate(f"{copy.member} was removed from the source, and the commit is not recorded")
             elif not is_source and self.is_committed():
                 self.violate(f"{copy.member} was removed from the target, and the commit is recorded")
-            elif is_source and (copy.member, keep) not in self.lost and keep not in self.running(copy.member):
+            elif is_source and keep not in self.running(copy.member) and (copy.member, keep) not in self.lost_running:
                 self.violate(f"{copy.member} was removed from the source before it runs at the target")
         self.served()
 
@@ -264,8 +265,10 @@ class World:
         """Its VM is killed: no fault of anybody here."""
         self.note("fault", f"  the VM of {copy.member} on {copy.host} is gone")
         del self.copies[(copy.member, copy.host)]
-        copy.state = RunState.FAILED
         self.lost.add((copy.member, copy.host))
+        if copy.state is _RUNNING:
+            self.lost_running.add((copy.member, copy.host))
+        copy.state = RunState.FAILED
         self.served()
 
     def announce(self, site: SiteId, announcement: Announcement, *, by: str) -> None:

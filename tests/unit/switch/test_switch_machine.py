@@ -296,7 +296,7 @@ LISTED: dict[type, set[type]] = {
     sw.Draining: {sw.Drained, sw.Held, sw.Stopped, sw.Failed, sw.AbortRequested},
     sw.Disarming: {sw.Disarmed, sw.Held, sw.Stopped, sw.Failed, sw.AbortRequested},
     sw.Committing: {sw.Recorded, sw.Held, sw.Stopped, sw.Failed, sw.AbortRequested},
-    sw.Resuming: {sw.Resumed, sw.IngressFlipped, sw.Held, sw.Stopped, sw.AbortRequested},
+    sw.Resuming: {sw.Resumed, sw.Lost, sw.IngressFlipped, sw.Held, sw.Stopped, sw.AbortRequested},
     sw.Verifying: {sw.Verified, sw.Held, sw.Stopped, sw.Failed, sw.AbortRequested},
     sw.Cleaning: {sw.Cleaned, sw.Held, sw.Stopped, sw.Failed, sw.AbortRequested},
     # Answers of what was under way when the undoing began arrive here, whatever they are.
@@ -318,6 +318,7 @@ EVENTS: dict[type, sw.Event] = {
     sw.Disarmed: sw.Disarmed(),
     sw.Recorded: sw.Recorded(),
     sw.Resumed: sw.Resumed(A, 11.0),
+    sw.Lost: sw.Lost(A, "it is gone"),
     sw.IngressFlipped: sw.IngressFlipped(),
     sw.Verified: sw.Verified(()),
     sw.Cleaned: sw.Cleaned(),
@@ -356,6 +357,7 @@ STRANGER = MemberId("nobody")
         (sw.Stopping, sw.Stopped(STRANGER, 10.0)),
         (sw.Draining, sw.Drained(STRANGER, 100)),
         (sw.Resuming, sw.Resumed(STRANGER, 11.0)),
+        (sw.Resuming, sw.Lost(STRANGER, "it is gone")),
     ],
     ids=lambda value: getattr(value, "__name__", type(value).__name__),
 )
