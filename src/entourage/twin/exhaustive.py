@@ -15,7 +15,7 @@ from entourage.twin.scenario import plain_scenario
 from entourage.twin.simulation import Run, Simulation
 
 _SENT_S, _DONE_S = 0.001, 0.003  # after a call is made: it is on its way; it is carried out and not answered yet
-_LONG_S, _VERY_LONG_S = 8.0, 40.0
+_SHORT_S, _LONG_S, _VERY_LONG_S = 3.0, 8.0, 40.0
 _TWICE_KILLED = 2  # members at the most
 _RECOVERY_CALLS = 14  # in a recovery, and so many for each member more
 
@@ -45,6 +45,10 @@ def schedules(most: int) -> Iterator[Schedule]:
         for call in range(calls):
             for fault in _faults_at(call, members):
                 yield Schedule(members=members, faults=(fault,))
+            for kind in (FaultKind.LINK_CUT, FaultKind.CALL_LATE):
+                hurried = Fault(kind=FaultKind.GUARD_FAST, call=0)
+                slow = Fault(kind=kind, call=call, for_s=_SHORT_S)
+                yield Schedule(members=members, faults=(hurried, slow))
         if members <= _TWICE_KILLED:
             for call in range(calls):
                 for again in range(_RECOVERY_CALLS * (members + 1)):

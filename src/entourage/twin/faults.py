@@ -64,6 +64,8 @@ LASTING = frozenset({
 })  # fmt: skip
 
 _KINDS = tuple(FaultKind)
+_SLOWING = frozenset({FaultKind.LINK_CUT, FaultKind.LINK_SLOW, FaultKind.CALL_LATE})
+_HURRIED = 0.5
 
 
 def draw_faults(chance: Random, scenario: Scenario) -> tuple[Fault, ...]:
@@ -79,6 +81,9 @@ def draw_faults(chance: Random, scenario: Scenario) -> tuple[Fault, ...]:
             found.append(_fault(chance, FaultKind.ORCHESTRATOR_KILLED, near, scenario))
             found.append(_fault(chance, kind, chance.randrange(2 + 8 * len(scenario.group.order)), scenario))
             continue
+        if kind in _SLOWING and chance.random() < _HURRIED:
+            # Who takes long meets a guard that is in a hurry: only then does one ever act on a living orchestrator.
+            found.append(_fault(chance, FaultKind.GUARD_FAST, 0, scenario))
         call = near + chance.randrange(-3, 20) if chance.random() < 0.5 else chance.randrange(calls)
         found.append(_fault(chance, kind, max(0, call), scenario))
     return tuple(found)

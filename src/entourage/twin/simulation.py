@@ -221,6 +221,8 @@ class Simulation:
         self._again()
 
     def _second(self) -> None:
+        if self._ended.done():
+            return  # a move that has ended is nobody's to recover
         if self._driving is not None and self._is_exclusive:
             self.world.note("second orchestrator", f"refused: the move is driven by {self._driving.name}")
         else:

@@ -139,7 +139,6 @@ class Streams:
 
     def _complete(self, stream: Stream) -> None:
         stream.is_whole = True
-        stream.target.version = stream.source.version
         if stream.source.state is RunState.RUNNING:
             # Somebody let it run while its rest was sent: the end of the migration stops it again.
             self._world.pause(stream.source, by="stream")

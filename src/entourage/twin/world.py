@@ -21,6 +21,7 @@ _T = TypeVar("_T")
 
 PREFERENCE = {Announcement.STAGED: 1, Announcement.ACTIVE: 2, Announcement.PREFERRED: 3}
 JOURNAL = "journal"
+_ORDER_S = 1e-6  # between two requests to the same one: they are never at the same moment
 _RUNNING, _PAUSED = RunState.RUNNING, RunState.PAUSED
 _REFUSED_AT_ONCE = {
     FaultKind.CALL_BUSY: lambda: TemporaryError("busy", delay=0.2),
@@ -94,7 +95,7 @@ class World:
         if kind in _REFUSED_AT_ONCE:
             loop.call_at(now + 2 * way, _answer, answer, None, _REFUSED_AT_ONCE[kind]())
             return
-        arrival = max(now + way, self._free_at.get(endpoint, 0.0))
+        arrival = max(now + way, self._free_at.get(endpoint, 0.0) + _ORDER_S)
         if fault is not None and kind is FaultKind.CALL_LATE:
             arrival = max(arrival, now + fault.for_s)
         if self.link_cut_until > now and self.scenario.link_carries_control and endpoint.startswith(self._at_target):
