@@ -15,7 +15,7 @@ from entourage.twin.scenario import plain_scenario
 from entourage.twin.simulation import Run, Simulation
 
 _SENT_S, _DONE_S = 0.001, 0.003  # after a call is made: it is on its way; it is carried out and not answered yet
-_SHORT_S, _LONG_S, _VERY_LONG_S = 3.0, 8.0, 40.0
+_SHORT_S, _LONG_S, _VERY_LONG_S = 1.6, 8.0, 40.0
 _TWICE_KILLED = 2  # members at the most
 _RECOVERY_CALLS = 14  # in a recovery, and so many for each member more
 
@@ -36,9 +36,9 @@ def run_schedule(schedule: Schedule, *, mover: type[GroupMover] = GroupMover) ->
     return Simulation(plain_scenario(schedule.members), schedule.faults, Random(0), mover=mover).run()
 
 
-def schedules(most: int) -> Iterator[Schedule]:
-    """Every schedule of 1 to `most` members."""
-    for members in range(1, most + 1):
+def schedules(most: int, *, least: int = 1) -> Iterator[Schedule]:
+    """Every schedule of `least` to `most` members."""
+    for members in range(least, most + 1):
         undisturbed = Schedule(members=members, faults=())
         yield undisturbed
         calls = run_schedule(undisturbed).calls

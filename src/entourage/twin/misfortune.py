@@ -9,7 +9,7 @@ from entourage.twin.records import Guards
 from entourage.twin.streams import Streams
 from entourage.twin.world import Client, World
 
-_FAST, _SLOW = 4.0, 0.25  # how many seconds such a guard's clock counts in one
+_FAST, _SLOW = 8.0, 0.25  # how many seconds such a guard's clock counts in one
 
 
 class Misfortune:

@@ -124,7 +124,7 @@ class Simulation:
             return
         self._started += 1
         self._started_at = self.loop.time()
-        self._is_healed = self._misfortune.until <= self._started_at and not world.striking
+        self._is_healed = self._healed_at() <= self._started_at and not world.striking
         client = Client(world, f"orchestrator-{self._started}")
         world.note(client.name, "begins to recover" if recovers else "begins")
         drivers = Drivers(
@@ -204,7 +204,7 @@ class Simulation:
         """Somebody starts an orchestrator again after a while; at the latest one when nothing is wrong any more."""
         after_s = self.world.scenario.restart_s
         if self._tries:
-            after_s = max(after_s, self._misfortune.until - self.loop.time() + 0.1)
+            after_s = max(after_s, self._healed_at() - self.loop.time() + 0.1)
         self.loop.call_later(after_s, lambda: self._start(recovers=True))
 
     def _kill(self) -> None:
@@ -251,19 +251,23 @@ class Simulation:
         """Everything heals, and what is still on its way arrives."""
         settled = self.loop.create_future()
         self.world.ended = settled
-        wait_s = max(0.0, self._misfortune.until - self.loop.time()) + _SETTLE_S
+        wait_s = max(0.0, self._healed_at() - self.loop.time()) + _SETTLE_S
         self.loop.call_later(wait_s, lambda: settled.done() or settled.set_result(None))
         self.loop.run(settled)
 
     def _look_at_the_clock(self) -> None:
         if self._ended.done():
             return
-        since = max(self._misfortune.until, self._started_at)
+        since = max(self._healed_at(), self._started_at)
         left = since + _END_WITHIN_S - self.loop.time()
         if left <= 0:
             self.world.violate(f"has not come to an end {_END_WITHIN_S:g} s after everything was well")
         else:
             self.loop.call_later(left + 1.0, self._look_at_the_clock)
+
+    def _healed_at(self) -> float:
+        """When everything that has begun to go wrong is over."""
+        return max(self._misfortune.until, self.world.late_until)
 
     def _has_crashes(self) -> bool:
         return any(fault.kind is FaultKind.CALL_CRASHES for fault in self._faults)

@@ -51,6 +51,7 @@ class World:
         self.bgp_down_until: dict[SiteId, float] = {}
         self.journal_down_until = 0.0
         self.journal_unknown: list[bool] = []  # for each of the next calls that is not told: is it done?
+        self.late_until = 0.0
         self.link_cut_until = 0.0
         self.link_slow_until = 0.0
         self.lost: set[tuple[MemberId, HostId]] = set()  # copies whose VM was killed
@@ -98,6 +99,7 @@ class World:
         arrival = max(now + way, self._free_at.get(endpoint, 0.0) + _ORDER_S)
         if fault is not None and kind is FaultKind.CALL_LATE:
             arrival = max(arrival, now + fault.for_s)
+            self.late_until = max(self.late_until, arrival)
         if self.link_cut_until > now and self.scenario.link_carries_control and endpoint.startswith(self._at_target):
             arrival = max(arrival, self.link_cut_until + way)
         self._free_at[endpoint] = arrival
