@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -14,11 +15,13 @@ from typing import Any
 
 import pytest
 from fabric_parts import SERVICE
-from qemu_parts import CHECK_DEADLINE_S, MEMBER, SOURCE, TARGET, LonelyMachines
+from test_qemu_conformance import CHECK_DEADLINE_S, KIB, MEMBER, SOURCE, TARGET, LonelyMachines, lonely_machines
 
 from entourage.drivers.qemu.driver import QemuHypervisor
 from entourage.drivers.qemu.guarding import QemuGuard
+from entourage.drivers.qemu.monitor import Monitor
 from entourage.drivers.qemu.process import guard_socket, instance_paths, running_pid
+from entourage.lab.accel import usable_accel
 from entourage.model.ids import HostId, MemberId
 from entourage.ports.conformance import GuardConformance, Guarded, run_check
 from entourage.ports.conformance.kit import wait_until
@@ -28,15 +31,16 @@ from entourage.ports.hypervisor import RunState
 pytestmark = pytest.mark.lab
 
 SOON_S, FAR_S, RUNS_WITHIN_S = 0.2, 3600.0, 20.0
+PAUSE_S = 0.002
 TINIES = [replace(MEMBER, id=MemberId(f"tiny{number}")) for number in range(3)]
 
-# An orchestrator of three members: prepares, copies and stops them all, drains some, says so, and waits to be killed.
+# An orchestrator of three members: boots, copies and stops them all, drains some, says so, and waits to be killed.
 _ORCHESTRATOR = """
 import asyncio, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from fabric_parts import SERVICE
-from qemu_parts import SOURCE, TARGET, LonelyMachines
+from test_qemu_conformance import SOURCE, TARGET, LonelyMachines
 from test_qemu_guard import TINIES, FAR_S
 from entourage.drivers.qemu.driver import QemuHypervisor
 from entourage.drivers.qemu.guarding import QemuGuard
@@ -44,6 +48,8 @@ from entourage.drivers.qemu.guarding import QemuGuard
 async def work():
     machines = LonelyMachines(directory=Path(sys.argv[2]))
     driver, guard = QemuHypervisor(machines, accel=sys.argv[3]), QemuGuard(machines)
+    for m in TINIES:
+        await driver.create(m, SOURCE)
     await guard.arm(SERVICE, {m.id: SOURCE for m in TINIES}, deadline_s=float(sys.argv[4]))
     for m in TINIES:
         await driver.prepare(m, TARGET)
@@ -73,12 +79,22 @@ def guard_process(machines: LonelyMachines, host: HostId) -> Iterator[subprocess
 
 
 @pytest.fixture(scope="module")
-def guarded(machines: LonelyMachines) -> Iterator[LonelyMachines]:
-    """The hosts with a guard on each."""
-    with guard_process(machines, SOURCE) as one, guard_process(machines, TARGET) as other:
+def guarded() -> Iterator[LonelyMachines]:
+    """Two hosts with a guard on each."""
+    with (
+        lonely_machines() as machines,
+        guard_process(machines, SOURCE) as one,
+        guard_process(machines, TARGET) as other,
+    ):
         yield machines
         assert one.poll() is None, "the guard has died"
         assert other.poll() is None, "the guard has died"
+
+
+@pytest.fixture(scope="module")
+def accel(guarded: LonelyMachines) -> str:
+    assert guarded.directory.is_dir()
+    return usable_accel()
 
 
 def log_of(machines: LonelyMachines, what: str) -> list[dict[str, Any]]:
@@ -88,13 +104,10 @@ def log_of(machines: LonelyMachines, what: str) -> list[dict[str, Any]]:
 
 
 @asynccontextmanager
-async def running(machines: LonelyMachines, accel: str) -> AsyncIterator[QemuHypervisor]:
-    """All tinies run at the source; in the end none is left."""
-    driver = QemuHypervisor(machines, accel=accel, only_look=False)
+async def afterwards(machines: LonelyMachines, accel: str) -> AsyncIterator[QemuHypervisor]:
+    """A driver to look with when the orchestrator is gone; in the end no tiny is left."""
+    driver = QemuHypervisor(machines, accel=accel)
     try:
-        for member in TINIES:
-            await driver.create(member, SOURCE)
-        await driver.close()  # a monitor has one client at a time
         yield driver
     finally:
         for member in TINIES:
@@ -159,7 +172,7 @@ def test_when_the_orchestrator_is_killed_all_sources_run_again(
     drained: int, guarded: LonelyMachines, accel: str
 ) -> None:
     async def work() -> None:
-        async with running(guarded, accel) as driver:
+        async with afterwards(guarded, accel) as driver:
             before = len(log_of(guarded, "run again"))
             with orchestrator(guarded, accel, drained=drained) as process:
                 os.kill(process.pid, signal.SIGKILL)
@@ -175,13 +188,12 @@ def test_when_the_orchestrator_is_killed_all_sources_run_again(
     asyncio.run(work())
 
 
-def test_when_the_orchestrator_hangs_with_closed_gates_all_sources_run_again_after_the_deadline(
+def test_when_the_orchestrator_hangs_all_sources_run_again_after_the_deadline(
     guarded: LonelyMachines, accel: str
 ) -> None:
-    """QEMU then hangs too: it sends its rest into a stream that nobody takes, with its big lock held."""
 
     async def work() -> None:
-        async with running(guarded, accel) as driver:
+        async with afterwards(guarded, accel) as driver:
             with orchestrator(guarded, accel, drained=0, deadline_s=SOON_S) as process:
                 os.kill(process.pid, signal.SIGSTOP)
                 guard = QemuGuard(guarded)
@@ -196,15 +208,56 @@ def test_when_the_orchestrator_hangs_with_closed_gates_all_sources_run_again_aft
     asyncio.run(work())
 
 
+async def migrate_into_nothing(machines: LonelyMachines) -> None:
+    """Let QEMU begin to send its rest, in which it holds its big lock, and take no more of it."""
+    stopped = asyncio.Event()
+    spare = instance_paths(machines.access(SOURCE), MEMBER.id).spare_monitor
+    monitor = Monitor(name="spare", socket=spare, on_event=lambda e: stopped.set() if e.name == "STOP" else None)
+    await monitor.connect()
+    ours, qemus = socket.socketpair()
+    ours.setblocking(False)
+    await monitor.execute("migrate-set-parameters", downtime_limit=2000)
+    await monitor.send_fd(qemus.fileno(), name="nowhere")
+    await monitor.execute("migrate", uri="fd:nowhere")
+    qemus.close()
+    while not stopped.is_set():
+        await asyncio.get_running_loop().sock_recv(ours, 64 * KIB)
+        await asyncio.sleep(PAUSE_S)  # so slow that its rest takes it much longer than we need to see that it stopped
+    query = asyncio.create_task(monitor.execute("query-status"))
+    await noted(machines, "break stream", count=1)
+    assert not query.done(), "QEMU has answered: it did not hang"
+    assert (await query)["status"] != "inmigrate"
+    await monitor.close()
+    ours.close()
+
+
+def test_a_source_whose_qemu_hangs_in_its_stream_runs_again(guarded: LonelyMachines, accel: str) -> None:
+    async def work() -> None:
+        driver, guard = QemuHypervisor(guarded, accel=accel), QemuGuard(guarded)
+        try:
+            await driver.create(MEMBER, SOURCE)
+            await guarded.wait_beats(SOURCE, count=5)
+            await guard.arm(SERVICE, {MEMBER.id: SOURCE}, deadline_s=SOON_S)
+            await migrate_into_nothing(guarded)
+            await until(driver, RunState.RUNNING, [MEMBER.id])
+            assert await guard.disarm(SERVICE, {MEMBER.id: SOURCE}) == {MEMBER.id}
+        finally:
+            await driver.remove(MEMBER.id, SOURCE)
+            await driver.close()
+            await guard.close()
+
+    asyncio.run(work())
+
+
 def test_the_guard_outlives_garbage_and_a_qemu_that_dies(guarded: LonelyMachines, accel: str) -> None:
-    socket = str(guard_socket(guarded.access(SOURCE)))
+    path = str(guard_socket(guarded.access(SOURCE)))
     garbage = [b"\xff\n", b"[" * 60_000 + b"\n", b'{"op": "arm"}\n', b"{}\n", b'{"op": "disarm", "members": [1]}\n']
     garbage += [b'{"op": "arm", "members": ["../x"], "deadline_s": 1}\n', b"x" * 200_000 + b"\n", b"no end"]
     garbage += [b'{"op": "arm", "members": ["x"], "deadline_s": NaN}\n']
 
     async def work() -> None:
         for line in garbage:
-            reader, writer = await asyncio.open_unix_connection(socket)
+            reader, writer = await asyncio.open_unix_connection(path)
             writer.write(line)
             writer.write_eof()
             answer = await reader.read()
@@ -241,15 +294,15 @@ def test_a_target_that_waits_for_its_state_is_not_armed(guarded: LonelyMachines,
 
 
 def test_a_guard_that_was_started_anew_does_not_say_that_nobody_was_run_again(
-    machines: LonelyMachines, accel: str
+    guarded: LonelyMachines, accel: str
 ) -> None:
-    alone = LonelyMachines(directory=machines.directory / "anew")
+    alone = LonelyMachines(directory=guarded.directory / "anew")
     (alone.directory).mkdir()
     (alone.directory / "initrd").symlink_to("../initrd")
     sources = {MEMBER.id: SOURCE}
 
     async def work() -> None:
-        driver, guard = QemuHypervisor(alone, accel=accel), QemuGuard(alone)
+        driver, guard, stranger = QemuHypervisor(alone, accel=accel), QemuGuard(alone), QemuGuard(alone)
         try:
             with guard_process(alone, SOURCE):
                 await driver.create(MEMBER, SOURCE)
@@ -260,10 +313,11 @@ def test_a_guard_that_was_started_anew_does_not_say_that_nobody_was_run_again(
             with guard_process(alone, SOURCE):
                 with pytest.raises(OutcomeUnknownError, match="has forgotten"):
                     await guard.disarm(SERVICE, sources)
-                assert await QemuGuard(alone).disarm(SERVICE, sources) == frozenset()
+                assert await stranger.disarm(SERVICE, sources) == frozenset()
         finally:
             await driver.remove(MEMBER.id, SOURCE)
             await driver.close()
             await guard.close()
+            await stranger.close()
 
     asyncio.run(work())

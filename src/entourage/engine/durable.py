@@ -5,35 +5,22 @@ old one is gone. A step that was begun and not ended is run again from its begin
 looks at what is there and asks the journal how the move was decided.
 """
 
+import asyncio
 import logging
 import os
 import secrets
 import socket
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from dbos import DBOS, DBOSClient, DBOSConfig, SetWorkflowID
 
-Document = Mapping[str, Any]  # what JSON has
-Drive = Callable[[], Awaitable[Document]]
-Recover = Callable[[str, Document], Awaitable[Document]]
+from entourage.engine.known import Document, Drive, KnownMove, Recover
 
 _VERSION = "1"  # of the workflow: a process of another version leaves it alone
 _NAME = "entourage.move"
 _OPEN = ("PENDING", "ENQUEUED", "DELAYED")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KnownMove:
-    """A move as the database has it. `ended` is its result, None while it is open; `began` in seconds since 1970."""
-
-    move: str
-    began: float
-    document: Document
-    ended: Document | None
-    executor: str | None
 
 
 class _Process:
@@ -72,7 +59,7 @@ class DurableMoves:
 
     async def __aenter__(self) -> Self:
         """Connect; in a running loop, so that workflows run in it."""
-        logging.getLogger("dbos").setLevel(logging.CRITICAL)
+        _quiet()
         config: DBOSConfig = {
             "name": "entourage",
             "system_database_url": self._url,
@@ -89,6 +76,8 @@ class DurableMoves:
     ) -> None:
         """Disconnect. A move that this process still drives stays open."""
         DBOS.destroy()
+        # It has made its threads the loop's, and has just ended them.
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor())
 
     async def begin(self, move: str, document: Document, drive: Drive) -> Document:
         """Note the move, drive it, and return its result, which is kept."""
@@ -103,8 +92,14 @@ class DurableMoves:
         handles = DBOS._recover_pending_workflows(executors)  # what the endpoint of its admin server calls
         results = {}
         for handle in handles:
-            results[handle.workflow_id] = await DBOS.get_result_async(handle.workflow_id)
+            results[handle.workflow_id] = await DBOS.get_result_async(handle.workflow_id) or {}
         return results
+
+
+def create_moves(url: str) -> None:
+    """Make what DBOS needs in a database."""
+    _quiet()
+    DBOS.migrate(url)
 
 
 def known_moves(url: str) -> list[KnownMove]:
@@ -124,3 +119,7 @@ def known_moves(url: str) -> list[KnownMove]:
         ]
     finally:
         client.destroy()
+
+
+def _quiet() -> None:
+    logging.getLogger("dbos").setLevel(logging.CRITICAL)  # what goes wrong is raised, and told in our words

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from entourage.drivers.qemu.process import BootFiles, HostAccess
-from entourage.drivers.records import create_records, sqlite_url
+from entourage.drivers.records import sqlite_url
 from entourage.lab import names
 from entourage.lab.accel import usable_accel
 from entourage.lab.edgewatch import EdgePoint
@@ -128,7 +128,6 @@ class Place:
 
     def record(self, texts: SpecTexts) -> None:
         """Write what `open_place` needs. The last step of bringing a lab up: without it there is no lab to use."""
-        create_records(self.moves_url)
         data = {
             "lab": self.name,
             "created": time.time(),

@@ -16,6 +16,7 @@ from entourage.lab.place import LinkOverrides, Place, SpecTexts, known_labs, ope
 from entourage.lab.setup import lab_root
 from entourage.model.ids import HostId, MemberId
 from entourage.operations.observe import Observation, observe
+from entourage.operations.recovering import create_database
 from entourage.planner import HostLoad
 from entourage.planner.placing import place
 from entourage.spec import read_text
@@ -98,6 +99,7 @@ async def bring_up(place_: Place, texts: SpecTexts, progress: Progress) -> None:
             await _start_service(wired, progress)
         finally:
             await wired.close()
+        await asyncio.to_thread(create_database, place_)
         place_.record(texts)
     except BaseException:
         await take_down(place_.name)

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from entourage.engine.document import SCHEMA, mark_offsets, switch_figures
-from entourage.engine.durable import DurableMoves
 from entourage.engine.groups import group_to_json
 from entourage.lab.errors import LabError
 from entourage.lab.leftovers import exclusive_move
@@ -75,6 +74,8 @@ async def run_move(
 
 async def run_admitted(wired: Wired, admitted: Admitted, *, shown: Shown, interruption: Interruption) -> dict[str, Any]:
     """As `run_move`, for one who holds the lab with `exclusive_move` since before the move was admitted."""
+    from entourage.engine.durable import DurableMoves  # noqa: PLC0415 - slow to import
+
     before, planned = admitted.before, admitted.planned
     group = group_of(planned, before, waits=admitted.waits)
     started = time.time()

@@ -6,8 +6,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from entourage.drivers.records import MoveRecords, RecordsError
-from entourage.engine.durable import DurableMoves, KnownMove, Recover, known_moves
+from sqlalchemy.exc import SQLAlchemyError
+
+from entourage.drivers.records import MoveRecords, RecordsError, create_records
+from entourage.engine.known import KnownMove, Recover
 from entourage.lab.errors import LabError
 from entourage.lab.leftovers import exclusive_move, is_being_moved
 from entourage.lab.place import Place
@@ -30,6 +32,14 @@ def open_records(place: Place) -> Iterator[MoveRecords]:
         records.close()
 
 
+def create_database(place: Place) -> None:
+    """The database of the lab's moves, empty."""
+    from entourage.engine.durable import create_moves  # noqa: PLC0415 - slow to import
+
+    create_records(place.moves_url)
+    create_moves(place.moves_url)
+
+
 def recovering(wired: Wired, records: MoveRecords, shown: Shown) -> Recover:
     """How this process brings a move to its end that another one has begun."""
 
@@ -42,8 +52,13 @@ def recovering(wired: Wired, records: MoveRecords, shown: Shown) -> Recover:
 
 def all_moves(place: Place) -> list[KnownMove]:
     """Every move of the lab, the latest first."""
+    from entourage.engine.durable import known_moves  # noqa: PLC0415 - slow to import
+
     with open_records(place) as records:
-        return known_moves(records.url)
+        try:
+            return known_moves(records.url)
+        except SQLAlchemyError as error:
+            raise LabError(f"the moves of lab {place.name} cannot be read: {getattr(error, 'orig', error)}") from error
 
 
 def open_moves(place: Place) -> list[KnownMove]:
@@ -75,6 +90,8 @@ async def take_over(wired: Wired, shown: Shown) -> dict[str, dict[str, Any]]:
         waiting = open_moves(place)
         if not waiting:
             return {}
+        from entourage.engine.durable import DurableMoves  # noqa: PLC0415 - slow to import
+
         shown.phase(f"recovering {', '.join(move.move for move in waiting)}")
         began = time.time()
         with open_records(place) as records:

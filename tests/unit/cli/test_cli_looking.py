@@ -32,10 +32,12 @@ def test_status_names_what_is_odd(monkeypatch: pytest.MonkeyPatch) -> None:
         odd = seen()
         copies = {**odd.copies, (MemberId("fw"), HostId("west/h1")): RunState.INCOMING}
         del copies[MemberId("rt"), HostId("east/h1")]
-        return Observation(snapshot=odd.snapshot, copies=copies, edges=odd.edges, stretched={})
+        unguarded = (HostId("west/h2"),)
+        return Observation(snapshot=odd.snapshot, copies=copies, edges=odd.edges, stretched={}, unguarded=unguarded)
 
     monkeypatch.setattr("entourage.cli.looking.look", look)
     output = entourage("status").stdout
+    assert "odd: the guard on west/h2 does not answer" in output
     assert "odd: fw on west/h1 is incoming" in output
     assert "odd: rt runs nowhere" in output
     assert ["rt", "router", "nowhere", "absent"] in [line.split() for line in output.splitlines()]

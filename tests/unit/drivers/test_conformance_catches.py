@@ -1,15 +1,18 @@
 """The conformance kits notice drivers that break what they promise: each fault planted, and caught."""
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from entourage.drivers.memory import MemoryHypervisor, MemoryIngress, MemorySegments, MemoryWorld
+from entourage.drivers.memory import MemoryGuard, MemoryHypervisor, MemoryIngress, MemorySegments, MemoryWorld
 from entourage.model.ids import HostId, MemberId, RegionId, SegmentId, SiteId
 from entourage.model.world import Member, Service
 from entourage.ports.conformance import (
     Conformance,
+    GuardConformance,
+    Guarded,
     HypervisorConformance,
     IngressConformance,
     SegmentsConformance,
@@ -172,6 +175,64 @@ class UnstretchEverything(MemorySegments):
 @pytest.mark.parametrize("driver", [UnstretchNothing, UnstretchEverything])
 def test_segments_kit_catches(driver: type[MemorySegments]) -> None:
     kit = SegmentsConformance(driver(a_world()), service=SHOP, sites=frozenset({EAST, WEST}))
+    assert caught(kit, kit.checks())
+
+
+class NeverAlone(MemoryGuard):
+    def gone(self) -> None:
+        """As if whoever armed it lived on."""
+
+
+class NoDeadline(MemoryGuard):
+    async def arm(self, service: Service, sources: Mapping[MemberId, HostId], *, deadline_s: float) -> None:
+        await super().arm(service, sources, deadline_s=1e9)
+
+
+class TooEarly(MemoryGuard):
+    async def arm(self, service: Service, sources: Mapping[MemberId, HostId], *, deadline_s: float) -> None:
+        await super().arm(service, sources, deadline_s=0.0)
+
+
+class ArmsOnce(MemoryGuard):
+    is_armed = False
+
+    async def arm(self, service: Service, sources: Mapping[MemberId, HostId], *, deadline_s: float) -> None:
+        if not self.is_armed:
+            await super().arm(service, sources, deadline_s=deadline_s)
+        self.is_armed = True
+
+
+class NeverDisarmed(MemoryGuard):
+    async def disarm(self, service: Service, sources: Mapping[MemberId, HostId]) -> frozenset[MemberId]:
+        return frozenset()
+
+
+class TellsNobody(MemoryGuard):
+    async def disarm(self, service: Service, sources: Mapping[MemberId, HostId]) -> frozenset[MemberId]:
+        await super().disarm(service, sources)
+        return frozenset()
+
+
+class TellsOfEverybody(MemoryGuard):
+    async def disarm(self, service: Service, sources: Mapping[MemberId, HostId]) -> frozenset[MemberId]:
+        await super().disarm(service, sources)
+        return frozenset(sources)
+
+
+@pytest.mark.parametrize(
+    "driver", [NeverAlone, NoDeadline, TooEarly, ArmsOnce, NeverDisarmed, TellsNobody, TellsOfEverybody]
+)
+def test_guard_kit_catches(driver: type[MemoryGuard]) -> None:
+    world = a_world()
+    guard = driver(world)
+    where = Guarded(
+        service=SHOP, member=SHOP.member(MemberId("web1")), source=H1, target=H2, soon_s=0.02, runs_within_s=0.3
+    )
+
+    async def gone() -> None:
+        guard.gone()
+
+    kit = GuardConformance(guard, MemoryHypervisor(world), where=where, booted=booted, gone=gone)
     assert caught(kit, kit.checks())
 
 

@@ -43,6 +43,7 @@ class Ward:
         self._deadline_s = deadline_s
         self._note = note
         self._monitor: Monitor | None = None
+        self._is_lost = False  # the monitor, by QEMU's end or otherwise
         self._changed = asyncio.Event()
         self._stands_since: float | None = None  # time.monotonic()
         self._alone_since: float | None = None  # since when its armer is gone
@@ -81,7 +82,7 @@ class Ward:
         while self.is_armed:
             self._changed.clear()
             due_s = self._due_in()
-            if self._monitor is None:
+            if self._is_lost:
                 await self._connect_again()
             elif due_s is None or due_s > 0:
                 with suppress(TimeoutError):
@@ -135,8 +136,8 @@ class Ward:
         except TimeoutError:
             # A source that stands still sends its rest with QEMU's big lock held. If nobody takes that, because the
             # armer hangs with a closed gate, QEMU answers nobody else. To break the stream takes no lock.
-            if self._monitor is None:
-                raise
+            self._note("break stream", self._member)
+            assert self._monitor is not None
             async with asyncio.timeout(_ANSWER_S):
                 await self._monitor.execute_out_of_band("yank", instances=[{"type": "migration"}])
         async with asyncio.timeout(_OVER_WITHIN_S):
@@ -148,7 +149,7 @@ class Ward:
         monitor = Monitor(name=self._member, socket=self._paths.guard_monitor, on_event=self._on_event)
         async with asyncio.timeout(_ANSWER_S):
             await monitor.connect()
-        self._monitor = monitor
+        self._monitor, self._is_lost = monitor, False
         status = (await self._ask("query-status"))["status"]
         if status not in _SOURCE_STATES:
             raise NotArmedError(f"it is {status}; only a copy that has all of its state can be run again")
@@ -156,15 +157,16 @@ class Ward:
             self._stand(status != "running")
 
     async def _connect_again(self) -> None:
-        """The monitor is gone: either QEMU is, or something is odd and has to be tried again."""
+        """The monitor is lost: either QEMU is gone, or something is odd and has to be tried again."""
+        await self._disconnect()
         if running_pid(self._paths) is None:
             self._let_go("its QEMU is gone")
             return
         try:
             await self._connect()
         except (*_FAILURES, NotArmedError) as error:
+            self._is_lost = True
             self._note("does not answer", self._member, because=_words(error))
-            await self._disconnect()
             await asyncio.sleep(_TRY_AGAIN_S)
 
     def _on_event(self, event: MonitorEvent) -> None:
@@ -174,7 +176,7 @@ class Ward:
             if event.name == "STOP":
                 self._stopped_at = event.at
         elif event.name == GONE:
-            self._monitor = None
+            self._is_lost = True
         else:
             return
         self._changed.set()
@@ -186,8 +188,7 @@ class Ward:
             self._stands_since = time.monotonic()
 
     async def _ask(self, command: str, *, within_s: float = _ANSWER_S) -> Any:  # noqa: ANN401 - as QMP's replies are
-        if self._monitor is None:
-            raise ConnectionError("its QEMU has closed the monitor")
+        assert self._monitor is not None
         async with asyncio.timeout(within_s):
             return await self._monitor.execute(command)
 
