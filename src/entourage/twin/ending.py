@@ -3,9 +3,11 @@
 from collections.abc import Iterator
 
 from entourage.engine.mover import Outcome
+from entourage.model.ids import HostId, MemberId
 from entourage.ports.hypervisor import RunState
 from entourage.ports.ingress import Announcement
 from entourage.switch import types as sw
+from entourage.twin.parts import Copy
 from entourage.twin.scenario import EAST
 from entourage.twin.world import World
 
@@ -15,7 +17,8 @@ def broken_promises(world: World, outcome: Outcome | None) -> Iterator[str]:
 
     All members are where the journal says, each runs once, and nothing is left over anywhere. Of a member whose VM
     was killed where it should now be, only this is promised: no copy of it runs anywhere, what stood still at the
-    source may be kept after a commit, and all others are as if nothing had happened. One whose VM was killed where it should not be runs like all others.
+    source may be kept after a commit, and all others are as if nothing had happened. One whose VM was killed where it
+    should not be runs like all others.
     """
     committed = world.is_committed()
     if outcome is None or isinstance(outcome.state, sw.Done) is not committed:
@@ -29,31 +32,34 @@ def broken_promises(world: World, outcome: Outcome | None) -> Iterator[str]:
 
 def _members(world: World, *, committed: bool) -> Iterator[str]:
     group = world.scenario.group
-    home = group.targets if committed else group.sources
     for member in world.scenario.service.members:
         copies = {host: copy for (name, host), copy in world.copies.items() if name == member.id}
-        if member.id not in group.sources:
-            if [copy.state for copy in copies.values()] != [RunState.RUNNING]:
-                yield f"{member.id}, which was not moved, does not run"
-            continue
-        is_lost = (member.id, home[member.id]) in world.lost
-        wanted = [] if is_lost else [home[member.id]]
-        if is_lost and committed:
-            # What stands still of it at the source is the last that there is: kept, or gone if the target had run.
-            kept = copies.pop(group.sources[member.id], None)
-            if kept is not None and kept.state is not RunState.PAUSED:
-                yield f"{member.id} on {kept.host} is {kept.state.value}, and should have been kept as it stood"
-            continue
-        if list(copies) != wanted:
-            yield f"{member.id} is on {', '.join(copies) or 'no host'}, not on {', '.join(wanted) or 'no host'}"
-        for host, copy in copies.items():
-            if copy.state is not RunState.RUNNING:
-                yield f"{member.id} on {host} is {copy.state.value}"
-            if copy.stream is not None:
-                yield f"{member.id} on {host} is still being copied"
-        left = {host for name, host in world.devices if name == member.id} - {home[member.id]}
-        if left:
-            yield f"devices of {member.id} are left on {', '.join(sorted(left))}"
+        if member.id in group.sources:
+            yield from _moved(world, member.id, copies, committed=committed)
+        elif [copy.state for copy in copies.values()] != [RunState.RUNNING]:
+            yield f"{member.id}, which was not moved, does not run"
+
+
+def _moved(world: World, member: MemberId, copies: dict[HostId, Copy], *, committed: bool) -> Iterator[str]:
+    group = world.scenario.group
+    home = (group.targets if committed else group.sources)[member]
+    is_lost = (member, home) in world.lost
+    if is_lost and committed:
+        # What stands still of it at the source is the last that there is: kept, or gone if the target had run.
+        kept = copies.pop(group.sources[member], None)
+        if kept is not None and kept.state is not RunState.PAUSED:
+            yield f"{member} on {kept.host} is {kept.state.value}, and should have been kept as it stood"
+    wanted = [] if is_lost else [home]
+    if list(copies) != wanted:
+        yield f"{member} is on {', '.join(copies) or 'no host'}, not on {', '.join(wanted) or 'no host'}"
+    for host, copy in copies.items():
+        if copy.state is not RunState.RUNNING:
+            yield f"{member} on {host} is {copy.state.value}"
+        if copy.stream is not None:
+            yield f"{member} on {host} is still being copied"
+    left = {host for name, host in world.devices if name == member} - {home}
+    if left and not (is_lost and committed):
+        yield f"devices of {member} are left on {', '.join(sorted(left))}"
 
 
 def _network(world: World, *, committed: bool) -> Iterator[str]:

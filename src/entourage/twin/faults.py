@@ -60,7 +60,8 @@ class Fault:
 
 
 LASTING = frozenset({
-    FaultKind.CALL_LATE, FaultKind.LINK_CUT, FaultKind.LINK_SLOW, FaultKind.JOURNAL_DOWN, FaultKind.BGP_DOWN, FaultKind.GUARD_KILLED,
+    FaultKind.CALL_LATE, FaultKind.LINK_CUT, FaultKind.LINK_SLOW, FaultKind.JOURNAL_DOWN, FaultKind.BGP_DOWN,
+    FaultKind.GUARD_KILLED,
 })  # fmt: skip
 
 _KINDS = tuple(FaultKind)

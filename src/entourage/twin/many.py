@@ -115,7 +115,11 @@ def _collecting(items: Sequence[_T]) -> Iterator[_T]:
 
 
 def _on_all_cores(
-    work: Callable[[Sequence[_T]], Tally], chunks: Sequence[Sequence[_T]], *, workers: int | None, progress: Progress | None
+    work: Callable[[Sequence[_T]], Tally],
+    chunks: Sequence[Sequence[_T]],
+    *,
+    workers: int | None,
+    progress: Progress | None,
 ) -> Tally:
     began = time.perf_counter()
     total, whole = Tally(), sum(map(len, chunks))

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from entourage.twin.faults import CALL_FAULTS, Fault, FaultKind
+from entourage.twin.faults import CALL_FAULTS, LASTING, Fault, FaultKind
 from entourage.twin.parts import HostGuard
 from entourage.twin.records import Guards
 from entourage.twin.streams import Streams
@@ -64,9 +64,18 @@ class Misfortune:
         now = world.loop.time()
         until = now + fault.for_s
         self.until = max(self.until, until)
-        match fault.kind:
-            case FaultKind.SOURCE_VM_KILLED | FaultKind.TARGET_VM_KILLED:
-                self._kill_vm(fault)
+        if fault.kind in CALL_FAULTS:
+            world.striking.append((fault, fault.calls))
+        elif fault.kind in self._people:
+            self._people[fault.kind]()
+        elif fault.kind in LASTING:
+            self._for_a_while(fault.kind, fault, until)
+        else:
+            self._once(fault.kind, fault)
+
+    def _for_a_while(self, kind: FaultKind, fault: Fault, until: float) -> None:
+        world = self._world
+        match kind:
             case FaultKind.LINK_CUT:
                 world.link_cut_until = max(world.link_cut_until, until)
                 self._streams.cut(world.link_cut_until)
@@ -74,8 +83,6 @@ class Misfortune:
                 world.link_slow_until = max(world.link_slow_until, until)
                 self._streams.retime()
                 world.loop.call_at(world.link_slow_until, self._streams.retime)
-            case FaultKind.JOURNAL_UNKNOWN:
-                world.journal_unknown.append(bool(fault.which % 2))
             case FaultKind.JOURNAL_DOWN:
                 world.journal_down_until = max(world.journal_down_until, until)
             case FaultKind.BGP_DOWN:
@@ -87,14 +94,21 @@ class Misfortune:
                 guard = self._guard(fault)
                 guard.is_alive, guard.was_killed, guard.armed = False, True, {}
                 world.loop.call_at(until, self._restart, guard)
+            case _:
+                raise AssertionError(f"does not last: {kind}")
+
+    def _once(self, kind: FaultKind, fault: Fault) -> None:
+        match kind:
+            case FaultKind.SOURCE_VM_KILLED | FaultKind.TARGET_VM_KILLED:
+                self._kill_vm(fault)
+            case FaultKind.JOURNAL_UNKNOWN:
+                self._world.journal_unknown.append(bool(fault.which % 2))
             case FaultKind.GUARD_FAST:
                 self._guard(fault).rate = _FAST
             case FaultKind.GUARD_SLOW:
                 self._guard(fault).rate = _SLOW
-            case kind if kind in self._people:
-                self._people[kind]()
             case _:
-                world.striking.append((fault, fault.calls))
+                raise AssertionError(f"nothing is known of {kind}")
 
     def _guard(self, fault: Fault) -> HostGuard:
         hosts = sorted(set(self._world.scenario.group.sources.values()))

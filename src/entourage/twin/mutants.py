@@ -3,7 +3,9 @@
 Most are the engine with a driver that leaves one call out: the same as if the engine never made it.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -84,13 +86,9 @@ class _CommitsTooEarly(GroupMover):
         return await super()._do(command, group)
 
     def _start_in_background(self, work: Any) -> None:  # noqa: ANN401
-        import asyncio  # noqa: PLC0415 - nobody else here needs it
-
         async def quietly() -> None:
-            try:
+            with suppress(Exception):  # that is the fault
                 await work
-            except Exception:  # noqa: BLE001, S110 - that is the fault
-                pass
 
         self._background = asyncio.create_task(quietly())
 

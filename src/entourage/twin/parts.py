@@ -35,7 +35,7 @@ class Copy:
 
 @dataclass(slots=True)
 class Stream:
-    """A member's state on its way. Bytes, bytes/s, virtual seconds. It ends with the client whose process carries it."""
+    """A member's state on its way. Bytes, bytes/s, virtual seconds. It ends with the process that carries it."""
 
     client: "Client"
     source: Copy

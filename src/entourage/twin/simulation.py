@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
 
@@ -59,7 +60,7 @@ class Simulation:
         self._faults = tuple(faults)
         self._mover_type = mover
         self._is_exclusive = is_exclusive
-        self.loop = VirtualLoop(Random(chance.random()) if scenario.shuffles else None)
+        self.loop = VirtualLoop(Random(chance.random()) if scenario.shuffles else None)  # type: ignore[abstract]  # noqa: S311
         self.world = World(self.loop, scenario, chance)
         self._streams = Streams(self.world)
         self._guards = Guards(self.world, self._streams)
@@ -252,8 +253,9 @@ class Simulation:
         settled = self.loop.create_future()
         self.world.ended = settled
         wait_s = max(0.0, self._healed_at() - self.loop.time()) + _SETTLE_S
-        self.loop.call_later(wait_s, lambda: settled.done() or settled.set_result(None))
-        self.loop.run(settled)
+        self.loop.call_later(wait_s, settled.cancel)
+        with suppress(asyncio.CancelledError):
+            self.loop.run(settled)
 
     def _look_at_the_clock(self) -> None:
         if self._ended.done():
@@ -275,7 +277,7 @@ class Simulation:
 
 def simulate(seed: int, *, mover: type[GroupMover] = GroupMover, is_exclusive: bool = True) -> Run:
     """The run that this seed decides, always the same."""
-    chance = Random(seed)
+    chance = Random(seed)  # noqa: S311 - not for secrets: it has to be the same again
     scenario = draw_scenario(chance)
     faults = draw_faults(chance, scenario)
     return Simulation(scenario, faults, chance, mover=mover, is_exclusive=is_exclusive).run()

@@ -23,7 +23,7 @@ PREFERENCE = {Announcement.STAGED: 1, Announcement.ACTIVE: 2, Announcement.PREFE
 JOURNAL = "journal"
 _ORDER_S = 1e-6  # between two requests to the same one: they are never at the same moment
 _RUNNING, _PAUSED = RunState.RUNNING, RunState.PAUSED
-_REFUSED_AT_ONCE = {
+_REFUSED_AT_ONCE: dict[FaultKind | None, Callable[[], Exception]] = {
     FaultKind.CALL_BUSY: lambda: TemporaryError("busy", delay=0.2),
     FaultKind.CALL_REFUSED: lambda: PermanentError("refused"),
     FaultKind.CALL_CRASHES: lambda: KeyError("what a driver never raises"),
@@ -72,7 +72,7 @@ class World:
 
     def note(self, who: str, what: str) -> None:
         """A line of the log."""
-        self.log.append((self.loop._now, who, what))  # noqa: SLF001 - asked some hundred times in each run
+        self.log.append((self.loop._now, who, what))
 
     def violate(self, what: str) -> None:
         """What may never be has been."""
@@ -85,7 +85,7 @@ class World:
 
     def send(self, client: "Client", endpoint: str, effect: Callable[[], object], answer: "Future[object]") -> None:
         """A request on its way: it arrives, has its effect, and is answered; unless a fault strikes."""
-        loop, now = self.loop, self.loop._now  # noqa: SLF001
+        loop, now = self.loop, self.loop._now
         fault = self._strike() if self.striking else None
         kind = fault.kind if fault is not None else None
         if fault is not None:
@@ -128,7 +128,7 @@ class World:
             return
         if kind is FaultKind.CALL_UNKNOWN:
             error = OutcomeUnknownError("no reply came")
-        self.loop.call_at(self.loop._now + self._way(), _answer, answer, result, error)  # noqa: SLF001
+        self.loop.call_at(self.loop._now + self._way(), _answer, answer, result, error)
 
     def _journal_fault(self, effect: Callable[[], object]) -> None:
         if self.journal_down_until > self.loop.time():
@@ -193,7 +193,7 @@ class World:
     def troubles(self) -> list[str]:
         """Why a request of a user would not be answered now."""
         members = [member.id for member in self.scenario.service.members]
-        found = [f"{member} runs on {len(at)} hosts" for member in members if len(at := self.running(member)) != 1]
+        found = [f"{member} runs on {len(h)} hosts" for member in members if len(h := self.running(member)) != 1]
         if found:
             return found
         at = {member: site_of(self.running(member)[0]) for member in members}
