@@ -43,8 +43,9 @@ def simulate(wanted: Simulate) -> Exit:
     else:
         for each in violations[:1]:
             show(*(Text(line) for line in each.log))
-        show(*(Text(f"{each.name}: {'; '.join(each.what)}", style="bold red") for each in violations))
-        show(table(("", "runs", "violated", "committed", "rolled back", "runs/s"), [*map(_row, tallies.items())]))
+        told = [Text(f"{each.name}: {'; '.join(each.what)}", style="bold red") for each in violations]
+        head = ("", "runs", "violated", "committed", "rolled back", "runs/s")
+        show(*told, table(head, [_row(named) for named in tallies.items()]))
         again = next((each.seed for each in violations if each.seed is not None), None)
         if again is not None:
             show(Text(f"again: entourage simulate --seed {again}"))
@@ -68,8 +69,8 @@ def _one(seed: int, *, as_json: bool) -> Exit:
     else:
         show(*(Text(line) for line in run.log))
         end = f"seed {seed}: {run.outcome} after {run.virtual_s:.3f} virtual seconds"
-        show(Text(f"{end}; users were without service for at most {run.outage_s:.3f} s in a row", style="bold"))
-        show(*(Text(each, style="bold red") for each in run.violations or ()))
+        end = f"{end}; users were without service for at most {run.outage_s:.3f} s in a row"
+        show(Text(end, style="bold"), *(Text(each, style="bold red") for each in run.violations))
     return Exit.FAILED if run.violations else Exit.DONE
 
 
