@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -215,20 +215,20 @@ async def migrate_into_nothing(machines: LonelyMachines) -> None:
     monitor = Monitor(name="spare", socket=spare, on_event=lambda e: stopped.set() if e.name == "STOP" else None)
     await monitor.connect()
     ours, qemus = socket.socketpair()
-    ours.setblocking(False)
-    await monitor.execute("migrate-set-parameters", downtime_limit=2000)
-    await monitor.send_fd(qemus.fileno(), name="nowhere")
-    await monitor.execute("migrate", uri="fd:nowhere")
-    qemus.close()
-    while not stopped.is_set():
-        await asyncio.get_running_loop().sock_recv(ours, 64 * KIB)
-        await asyncio.sleep(PAUSE_S)  # so slow that its rest takes it much longer than we need to see that it stopped
-    query = asyncio.create_task(monitor.execute("query-status"))
-    await noted(machines, "break stream", count=1)
-    assert not query.done(), "QEMU has answered: it did not hang"
-    assert (await query)["status"] != "inmigrate"
+    with closing(ours), closing(qemus):
+        ours.setblocking(False)
+        # Any rest will do: it is nearly all of its memory, and takes much longer than we need to see that it stopped.
+        await monitor.execute("migrate-set-parameters", downtime_limit=2_000_000)
+        await monitor.send_fd(qemus.fileno(), name="nowhere")
+        await monitor.execute("migrate", uri="fd:nowhere")
+        while not stopped.is_set():
+            assert await asyncio.get_running_loop().sock_recv(ours, 64 * KIB), "QEMU has ended its stream"
+            await asyncio.sleep(PAUSE_S)
+        query = asyncio.create_task(monitor.execute("query-status"))
+        await noted(machines, "break stream", count=1)
+        assert not query.done(), "QEMU has answered: it did not hang"
+        await query
     await monitor.close()
-    ours.close()
 
 
 def test_a_source_whose_qemu_hangs_in_its_stream_runs_again(guarded: LonelyMachines, accel: str) -> None:
@@ -239,6 +239,30 @@ def test_a_source_whose_qemu_hangs_in_its_stream_runs_again(guarded: LonelyMachi
             await guarded.wait_beats(SOURCE, count=5)
             await guard.arm(SERVICE, {MEMBER.id: SOURCE}, deadline_s=SOON_S)
             await migrate_into_nothing(guarded)
+            await until(driver, RunState.RUNNING, [MEMBER.id])
+            assert await guard.disarm(SERVICE, {MEMBER.id: SOURCE}) == {MEMBER.id}
+        finally:
+            await driver.remove(MEMBER.id, SOURCE)
+            await driver.close()
+            await guard.close()
+
+    asyncio.run(work())
+
+
+def test_a_source_whose_qemu_answers_nobody_runs_again_when_it_does(guarded: LonelyMachines, accel: str) -> None:
+    async def work() -> None:
+        driver, guard = QemuHypervisor(guarded, accel=accel), QemuGuard(guarded)
+        try:
+            await driver.create(MEMBER, SOURCE)
+            await guard.arm(SERVICE, {MEMBER.id: SOURCE}, deadline_s=FAR_S)
+            await driver.stop(MEMBER, source=SOURCE)
+            pid = running_pid(instance_paths(guarded.access(SOURCE), MEMBER.id))
+            assert pid is not None
+            failures = len(log_of(guarded, "not run yet"))
+            os.kill(pid, signal.SIGSTOP)
+            await guard.close()
+            await noted(guarded, "not run yet", count=failures + 1)
+            os.kill(pid, signal.SIGCONT)
             await until(driver, RunState.RUNNING, [MEMBER.id])
             assert await guard.disarm(SERVICE, {MEMBER.id: SOURCE}) == {MEMBER.id}
         finally:

@@ -29,13 +29,13 @@ def move(wanted: Move) -> Exit:
     """Move, and show the report."""
     need_root("move")
     place = open_place(wanted.lab)
+    request = back_request(wanted, place) if wanted.back else request_of(wanted, place)
+    if wanted.dry_run:
+        return _dry_run(wanted, place, request)
     with telling(as_json=wanted.as_json) as tell:
         recovered = run(lambda _: recover_open(place, tell))
     for interrupted_move, result in recovered.items():
         show_error(f"{interrupted_move} was interrupted, and is {result['outcome']} now")
-    request = back_request(wanted, place) if wanted.back else request_of(wanted, place)
-    if wanted.dry_run:
-        return _dry_run(wanted, place, request)
     load = Load(sessions=wanted.sessions) if wanted.sessions else None
     with telling(as_json=wanted.as_json) as tell:
 

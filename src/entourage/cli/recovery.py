@@ -12,7 +12,7 @@ from entourage.cli.output import show, show_json, table
 from entourage.cli.running import run
 from entourage.cli.telling import telling
 from entourage.lab.place import Place, open_place
-from entourage.operations.recovering import all_moves, ask_of, find_open, move_json, state_of, take_over
+from entourage.operations.recovering import all_moves, ask_of, find_open, move_json, open_moves, state_of, take_over
 from entourage.operations.switching import ABORT, COMMIT, Shown
 from entourage.operations.tell import Tell
 from entourage.wiring import wire
@@ -78,6 +78,8 @@ def commit(wanted: Commit) -> Exit:
 
 async def recover_open(place: Place, tell: Tell) -> dict[str, dict[str, Any]]:
     """What an orchestrator that died has left open is brought to its end: the results by move."""
+    if not open_moves(place):
+        return {}
     wired = wire(place)
     try:
         return await take_over(wired, Shown(progress=tell.progress, phase=tell.phase))

@@ -125,6 +125,7 @@ def example_world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
     monkeypatch.setattr("entourage.cli.looking.look", look)
     monkeypatch.setattr("entourage.cli.looking.plan_move", plan_move)
+    monkeypatch.setattr("entourage.cli.recovery.open_moves", lambda _: [])
     monkeypatch.setattr("entourage.cli.moving.wire", lambda _: SimpleNamespace(close=close))
     for module in ("looking", "moving"):
         monkeypatch.setattr(f"entourage.cli.{module}.open_place", FakePlace)

@@ -65,6 +65,8 @@ class Ward:
         """Whoever armed it is gone."""
         self._alone_since = time.monotonic()
         self._changed.set()
+        if self._stands_since is None:  # else it has to wait no longer than it must
+            self._unfavour()
 
     async def disarm(self) -> None:
         """Nothing is begun from now on; returns when nothing is under way."""
@@ -194,7 +196,6 @@ class Ward:
 
     def _let_go(self, because: str) -> None:
         self.is_armed = False
-        self._unfavour()
         self._note("let go", self._member, because=because)
 
     def _unfavour(self) -> None:
