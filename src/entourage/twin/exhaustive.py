@@ -49,6 +49,9 @@ def schedules(most: int, *, least: int = 1) -> Iterator[Schedule]:
                 hurried = Fault(kind=FaultKind.GUARD_FAST, call=0)
                 slow = Fault(kind=kind, call=call, for_s=_SHORT_S)
                 yield Schedule(members=members, faults=(hurried, slow))
+            unknown = Fault(kind=FaultKind.JOURNAL_UNKNOWN, call=1, which=1)  # written, and an error told
+            refused = Fault(kind=FaultKind.CALL_REFUSED, call=call)
+            yield Schedule(members=members, faults=(unknown, refused))
         if members <= _TWICE_KILLED:
             for call in range(calls):
                 for again in range(_RECOVERY_CALLS * (members + 1)):

@@ -104,12 +104,14 @@ def _collecting(items: Sequence[_T]) -> Iterator[_T]:
     """The items, with rubbish collected now and then instead of whenever Python feels like it."""
     was_enabled = gc.isenabled()
     gc.disable()
+    gc.freeze()  # what is there already stays
     try:
         for number, item in enumerate(items, 1):
             yield item
             if number % _COLLECT_EVERY == 0:
                 gc.collect()
     finally:
+        gc.unfreeze()
         if was_enabled:
             gc.enable()
 

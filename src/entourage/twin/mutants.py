@@ -12,7 +12,7 @@ from typing import Any
 from entourage.engine.mover import Drivers, GroupMover, Outcome
 from entourage.model.ids import HostId, MemberId
 from entourage.model.world import Service
-from entourage.ports.errors import OutcomeUnknownError
+from entourage.ports.errors import OutcomeUnknownError, PermanentError
 from entourage.ports.hypervisor import ProgressCallback
 from entourage.ports.journal import Decision, Journal
 from entourage.switch import Group, begin_back, begin_forward
@@ -126,6 +126,18 @@ class _UndoesAfterTheRecord(GroupMover):
             return sw.Failed("commit", str(error))
 
 
+class _TakesARefusalForNo(GroupMover):
+    """Goes back when the record is refused, although an attempt before may have written it."""
+
+    async def _do_for_all(self, command: sw.Command, group: Group) -> sw.Event | None:
+        try:
+            return await super()._do_for_all(command, group)
+        except PermanentError as error:
+            if isinstance(command, sw.RecordCommit):
+                return sw.Failed("commit", str(error))
+            raise
+
+
 class _RecoversBackAlways(GroupMover):
     """Goes back after every crash, whatever the journal says."""
 
@@ -219,6 +231,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(name="resumes twice", mover=_ResumesTwice),
     Mutant(name="commits in memory only", mover=_CommitsInMemory),
     Mutant(name="undoes after the record", mover=_UndoesAfterTheRecord),
+    Mutant(name="takes a refusal for no", mover=_TakesARefusalForNo),
     Mutant(name="recovers back always", mover=_RecoversBackAlways),
     Mutant(name="recovers forward always", mover=_RecoversForwardAlways),
     Mutant(name="commits in the recovery", mover=_DecidesAnew),
