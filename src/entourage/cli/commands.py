@@ -217,6 +217,34 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Simulate:
+    """Try moves in a simulated world in which everything goes wrong, and check what is promised after every step.
+
+    The engine is the real one; hosts, links, edges, guards and time are not. A seed decides all faults, and the same
+    seed is always the same run. Needs no root and no lab.
+    """
+
+    epilog: ClassVar = _epilog(
+        "entourage simulate",
+        "entourage simulate --seeds 100000 --json",
+        "entourage simulate --seed 17",
+        "entourage simulate --seeds 0 --exhaustive",
+        note="Exit code 1 if something was that may never be; the log of the first such run is printed.",
+    )
+    seeds: Annotated[int, typer.Option("--seeds", metavar="N", min=0, help="How many seeds to run.")] = 2000
+    first: Annotated[
+        int | None, typer.Option("--first", metavar="S", min=0, help="The first of them; else it is drawn, and told.")
+    ] = None
+    seed: Annotated[
+        int | None, typer.Option("--seed", metavar="S", min=0, help="Run this seed alone and print its log.")
+    ] = None
+    exhaustive: Annotated[
+        bool, typer.Option("--exhaustive", help="Also every fault at every call, for groups of 1 to 4 members.")
+    ] = False
+    as_json: Json = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Demo:
     """The story: a service at one site; only its servers moved, as live migration does today; its whole path moved.
 

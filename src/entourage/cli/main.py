@@ -108,6 +108,7 @@ _register(app, "recover", commands.Recover, "recovery.recover")
 _register(app, "abort", commands.Abort, "recovery.abort")
 _register(app, "commit", commands.Commit, "recovery.commit")
 _register(app, "report", commands.Report, "moving.report")
+_register(app, "simulate", commands.Simulate, "simulating.simulate")
 _register(app, "demo", commands.Demo, "story.demo")
 
 

@@ -12,7 +12,7 @@ from entourage.cli.main import run
 
 world = pytest.fixture(autouse=True)(example_world)
 
-COMMANDS = ["lab up", "lab down", "lab status", "status", "trace", "plan", "move", "report", "demo"]
+COMMANDS = ["lab up", "lab down", "lab status", "status", "trace", "plan", "move", "report", "simulate", "demo"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
