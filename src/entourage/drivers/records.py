@@ -10,10 +10,10 @@ import time
 from pathlib import Path
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection, Engine, make_url
-from sqlalchemy.exc import DatabaseError, OperationalError, SQLAlchemyError
+from sqlalchemy.engine import Engine, make_url
+from sqlalchemy.exc import DatabaseError, IntegrityError, OperationalError, SQLAlchemyError
 
-from entourage.ports.errors import OutcomeUnknownError, PermanentError, TemporaryError
+from entourage.ports.errors import OutcomeUnknownError, PermanentError
 from entourage.ports.journal import Decision
 
 VERSION = 1
@@ -78,11 +78,6 @@ class MoveRecords:
         """The journal of one move."""
         return DatabaseJournal(self._engine, move)
 
-    def decision(self, move: str) -> Decision | None:
-        """How the move was decided; None if it is not."""
-        with self._engine.connect() as connection:
-            return _read(connection, move)
-
     def wish(self, move: str, wish: str) -> None:
         """Note that somebody wants something of the move, for whoever drives it to find."""
         with self._engine.begin() as connection:
@@ -126,24 +121,24 @@ class DatabaseJournal:
         self._move = move
 
     async def decide(self, decision: Decision) -> Decision:
-        """Insert the row if there is none, in one transaction, and read what stands."""
+        """Insert the row; if the database says that there is one, read what stands."""
         return await asyncio.to_thread(self._decide, decision)
 
     def _decide(self, decision: Decision) -> Decision:
         try:
-            with self._engine.begin() as connection:
-                known = _read(connection, self._move)
-                if known is not None:
-                    return known
-                row = {"move": self._move, "decision": decision.value, "at": time.time()}
-                connection.execute(_decisions.insert().values(**row))
-                return decision
+            try:
+                with self._engine.begin() as connection:
+                    row = {"move": self._move, "decision": decision.value, "at": time.time()}
+                    connection.execute(_decisions.insert().values(**row))
+            except IntegrityError:
+                with self._engine.connect() as connection:
+                    found = connection.execute(sa.select(_decisions.c.decision).filter_by(move=self._move))
+                    return Decision(found.scalar_one())
         except OperationalError as error:  # locked, full, or gone: whether the commit got through is not always known
             raise OutcomeUnknownError(f"the decision on {self._move}: {_words(error)}") from error
-        except sa.exc.IntegrityError as error:
-            raise TemporaryError(f"the decision on {self._move} is being made by another process", delay=0.1) from error
         except DatabaseError as error:
             raise PermanentError(f"the decision on {self._move}: {_words(error)}") from error
+        return decision
 
 
 def _engine(url: str) -> Engine:
@@ -157,11 +152,6 @@ def _make_durable(connection: sqlite3.Connection, _: object) -> None:
     connection.isolation_level = "IMMEDIATE"
     connection.execute("PRAGMA synchronous=FULL")  # on the disk when the commit returns
     connection.execute(f"PRAGMA busy_timeout={int(1000 * _BUSY_S)}")
-
-
-def _read(connection: Connection, move: str) -> Decision | None:
-    found = connection.execute(sa.select(_decisions.c.decision).filter_by(move=move)).scalar()
-    return None if found is None else Decision(found)
 
 
 def _words(error: BaseException) -> str:
