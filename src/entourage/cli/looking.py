@@ -77,11 +77,10 @@ def back_request(wanted: Move, place: Place) -> MoveRequest:
     """The last committed move of the service the other way round; UsageError if there is none, or more is asked."""
     if wanted.to is not None or wanted.only:
         raise UsageError("--back says where to and who: leave --to and --only away")
-    service = service_named(place, wanted.service)
+    service, strategy = service_named(place, wanted.service), _strategy_named(wanted.strategy)
     for move in all_moves(place):
         if move.document["service"] == service and (move.ended or {}).get("outcome") == "committed":
             group = group_from_json(move.document["group"])
-            strategy = Strategy(wanted.strategy) if wanted.strategy is not None else None
             members = None if len(group.order) == len(place.service.members) else group.members()
             return MoveRequest(
                 service=service, target=group.source_site, members=members, strategy=strategy, waits=wanted.hold
@@ -94,16 +93,21 @@ def request_of(wanted: PlanMove | Move, place: Place) -> MoveRequest:
     if wanted.to is None:
         sites = ", ".join(site.id for site in place.infrastructure.sites)
         raise UsageError(f"where to? write --to SITE; the sites are {sites}")
-    strategies = [each.value for each in Strategy]
-    if wanted.strategy is not None and wanted.strategy not in strategies:
-        raise UsageError(f"unknown strategy {wanted.strategy!r}: {suggest(wanted.strategy, strategies)}")
+    strategy = _strategy_named(wanted.strategy)
     return MoveRequest(
         waits=isinstance(wanted, Move) and wanted.hold,
         service=service_named(place, wanted.service),
         target=site_named(place, wanted.to),
         members=members_named(place, wanted.only or ()),
-        strategy=Strategy(wanted.strategy) if wanted.strategy is not None else None,
+        strategy=strategy,
     )
+
+
+def _strategy_named(written: str | None) -> Strategy | None:
+    strategies = [each.value for each in Strategy]
+    if written is not None and written not in strategies:
+        raise UsageError(f"unknown strategy {written!r}: {suggest(written, strategies)}")
+    return Strategy(written) if written is not None else None
 
 
 def _network(seen: Observation) -> list[RenderableType]:

@@ -57,23 +57,13 @@ def recover(wanted: Recover) -> Exit:
 def abort(wanted: Abort) -> Exit:
     """Ask whoever drives it to put it back; if nobody does, recover it."""
     need_root("abort")
-    place = open_place(wanted.lab)
-    find_open(place, wanted.what)
-    result = run(lambda _: ask_of(place, wanted.what, ABORT))
-    if result is None:
-        return _recovered(place, as_json=wanted.as_json)
-    return _told({wanted.what: result}, as_json=wanted.as_json, wanted="rolled-back")
+    return _asked(wanted, ABORT, outcome="rolled-back")
 
 
 def commit(wanted: Commit) -> Exit:
     """Let a held move go on, and wait for its end."""
     need_root("commit")
-    place = open_place(wanted.lab)
-    find_open(place, wanted.what)
-    result = run(lambda _: ask_of(place, wanted.what, COMMIT))
-    if result is None:
-        return _recovered(place, as_json=wanted.as_json)
-    return _told({wanted.what: result}, as_json=wanted.as_json, wanted="committed")
+    return _asked(wanted, COMMIT, outcome="committed")
 
 
 async def recover_open(place: Place, tell: Tell) -> dict[str, dict[str, Any]]:
@@ -85,6 +75,16 @@ async def recover_open(place: Place, tell: Tell) -> dict[str, dict[str, Any]]:
         return await take_over(wired, Shown(progress=tell.progress, phase=tell.phase))
     finally:
         await wired.close()
+
+
+def _asked(wanted: Abort | Commit, wish: str, *, outcome: str) -> Exit:
+    """Ask whoever drives the move, and tell how it ended; one that nobody drives is recovered."""
+    place = open_place(wanted.lab)
+    find_open(place, wanted.what)
+    result = run(lambda _: ask_of(place, wanted.what, wish))
+    if result is None:
+        return _recovered(place, as_json=wanted.as_json)
+    return _told({wanted.what: result}, as_json=wanted.as_json, wanted=outcome)
 
 
 def _recovered(place: Place, *, as_json: bool) -> Exit:

@@ -9,7 +9,7 @@ from entourage.switch import types as sw
 
 # SCHED_RR: above the QEMUs that it commands, below the lab's relay. Who decides comes before who carries a stream.
 _MAIN, _OTHERS = 4, 3
-_SWITCHING = (sw.Converging, sw.Stopping, sw.Draining, sw.Committing, sw.Resuming, sw.Undoing)
+_SWITCHING = (sw.Converging, sw.Stopping, sw.Draining, sw.Disarming, sw.Committing, sw.Resuming, sw.Undoing)
 
 
 class Favour:
@@ -25,24 +25,22 @@ class Favour:
 
     def follow(self, state: sw.State) -> None:
         """Be favoured in `state`, or not."""
-        wanted = isinstance(state, _SWITCHING)
-        if wanted != self._is_on:
-            self._is_on = wanted
-            self._set()
-
-    def _set(self) -> None:
-        main = threading.main_thread().native_id
-        for thread in (t.native_id for t in threading.enumerate()):
-            priority = (_MAIN if thread == main else _OTHERS) if self._is_on else 0
-            policy = os.SCHED_RR | os.SCHED_RESET_ON_FORK if self._is_on else os.SCHED_OTHER
-            with suppress(PermissionError, ProcessLookupError):  # the thread has just ended
-                os.sched_setscheduler(thread or 0, policy, os.sched_param(priority))
+        self._turn(isinstance(state, _SWITCHING))
 
     def end(self) -> None:
         """Ordinary from now on."""
-        if self._is_on:
-            self._is_on = False
-            self._set()
+        self._turn(False)
+
+    def _turn(self, on: bool) -> None:
+        if on == self._is_on:
+            return
+        self._is_on = on
+        main = threading.main_thread().native_id
+        for thread in (t.native_id for t in threading.enumerate()):
+            priority = (_MAIN if thread == main else _OTHERS) if on else 0
+            policy = os.SCHED_RR | os.SCHED_RESET_ON_FORK if on else os.SCHED_OTHER
+            with suppress(PermissionError, ProcessLookupError):  # the thread has just ended
+                os.sched_setscheduler(thread or 0, policy, os.sched_param(priority))
 
 
 @contextmanager

@@ -171,3 +171,9 @@ def test_a_file_of_anything_else_is_no_report(content: bytes) -> None:
     assert result.exit_code == 2
     assert error_of(result)["kind"] == "report"
     assert error_of(result)["problems"]
+
+
+def test_a_move_back_knows_its_strategies_too() -> None:
+    result = entourage("move", "--back", "--strategy", "gruop")
+    assert result.exit_code == 2
+    assert "unknown strategy 'gruop': did you mean 'group'?" in result.stderr

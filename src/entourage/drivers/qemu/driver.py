@@ -130,8 +130,7 @@ class QemuHypervisor:
     async def copy(self, member: Member, *, source: HostId, target: HostId, progress: ProgressCallback) -> CopyRound:
         """Start pre-copy through a gate and hold it when the first pass is over."""
         copying = await self._begin(member, source=source, target=target, downtime_ms=_HELD_DOWNTIME_MS)
-        at_source = await self._instance(member.id, source)
-        monitor = at_source.monitor
+        monitor = (await self._instance(member.id, source)).monitor
         port = (await self._instance(member.id, target)).port
         assert port is not None
         connection = await self._connect(source, (self._machines.access(target).address, port))
