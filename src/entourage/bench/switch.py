@@ -1,8 +1,9 @@
 """`make bench-switch`: the group switch beside the hypervisor's own migrations, under the same live sessions.
 
 Every run moves the whole service by each strategy in turn, to the other site each time, and then one member alone
-there (by the switch) and back (by the hypervisor's own migration). Writes out/bench/switch.json: every report, the
-machine, and a summary.
+there (by the switch) and back (by the hypervisor's own migration). Every few runs the lab is brought up anew, and what
+users have of a service that was never moved is measured again: a shared machine is not the same all the time.
+Writes out/bench/switch.json: every report, the machine, and a summary.
 """
 
 import argparse
@@ -28,8 +29,10 @@ from entourage.wiring import Wired, wire
 
 SCHEMA = "entourage.bench-switch/1"
 LAB = "bench"
+_RUNS_A_LAB = 3
 _BASELINE_S = 30.0
 _WINDOW_S = 6.0
+_WINDOW_AFTER_GROUP_S = 12.0  # its requests are compared
 _STRATEGIES = (Strategy.GROUP, Strategy.SERIAL, Strategy.PARALLEL)
 _FIGURES = ("blackout_ms", "pause_skew_ms", "resume_skew_ms", "split_ms")
 _SESSIONS = ("opened", "survived", "reset", "stalled_over_1s")
@@ -39,7 +42,7 @@ Document = dict[str, Any]
 
 
 class Bench:
-    """One benchmark in one lab: `moves` are the reports so far, `baseline` what users had before the first move."""
+    """Runs in one lab: `moves` are the reports so far, `baseline` what users had before the first move."""
 
     def __init__(self, wired: Wired, out: Path) -> None:
         self._wired = wired
@@ -48,9 +51,9 @@ class Bench:
         self.moves: list[Document] = []
         self.baseline: Document | None = None
 
-    async def run(self, runs: int, load: Load) -> None:
-        """All runs. Users are started anew for each, so that every run counts as many sessions."""
-        for number in range(1, runs + 1):
+    async def run(self, numbers: Iterable[int], load: Load) -> None:
+        """The runs of these numbers. Users are started anew for each, so that every run counts as many sessions."""
+        for number in numbers:
             async with Users(self._wired.place, load, self._out / "users") as users:
                 await self._one_run(number, users)
 
@@ -60,7 +63,7 @@ class Bench:
         for strategy in _STRATEGIES:
             moves.append(await self._move(number, strategy, None))
             self._at = self._other()
-            windows.append(await _window(_WINDOW_S))
+            windows.append(await _window(_WINDOW_AFTER_GROUP_S if strategy is Strategy.GROUP else _WINDOW_S))
         members = self._wired.place.service.members
         alone = frozenset({members[(number - 1) % len(members)].id})
         moves.append(await self._move(number, Strategy.GROUP, alone))
@@ -73,7 +76,9 @@ class Bench:
     def _keep(self, moves: list[Document], windows: list[Window], seen: Seen) -> None:
         if self.baseline is None:
             start, end = windows[0]
-            self.baseline = {"site": moves[0]["source"], "requests": seen.requests(start=start, end=end)}
+            near = next(r.id for r in self._wired.place.infrastructure.regions if r.near == moves[0]["source"])
+            requests = seen.requests(start=start, end=end)
+            self.baseline = {"site": moves[0]["source"], "near": near, "requests": requests}
         for move, before, after in zip(moves, windows, windows[1:], strict=False):
             add_users(
                 move,
@@ -105,7 +110,7 @@ class Bench:
         return next(site.id for site in self._wired.place.infrastructure.sites if site.id != self._at)
 
 
-def summary(moves: Iterable[Document], baseline: Document) -> Document:
+def summary(moves: Iterable[Document], baselines: Iterable[Document]) -> Document:
     """Medians and worst of the whole moves by strategy, and the comparisons that the figures are judged by.
 
     A figure that a move does not have (it was rolled back) makes `outcomes` differ from all committed.
@@ -126,7 +131,7 @@ def summary(moves: Iterable[Document], baseline: Document) -> Document:
     result["group"]["near_users_crossings_after"] = max(
         (m["path"]["after"]["inter_site_crossings"] for m in whole["group"]), default=None
     )
-    result["near_users_p50_ms"] = _near_users(whole["group"], baseline)
+    result["near_users_p50_ms"] = _near_users(whole["group"], baselines)
     return result
 
 
@@ -149,18 +154,17 @@ def _alone(moves: list[Document]) -> dict[str, dict[str, float]]:
     return {m: {s: statistics.median(p) for s, p in by.items()} for m, by in pauses.items()}
 
 
-def _near_users(moves: list[Document], baseline: Document) -> Document:
-    """p50 of the users near the site where the service is: before any move, and after each group move."""
+def _near_users(moves: list[Document], baselines: Iterable[Document]) -> Document:
+    """p50 of the users near the site where the service is: never moved, and after each group move."""
 
-    def near(requests: Document, sites: Document, site: str) -> float | None:
-        value = next((requests[r]["p50_ms"] for r, near in sites.items() if near == site), None)
-        return None if value is None else float(value)
+    def near_target(move: Document) -> float | None:
+        region = next(r for r, site in move["site_of_users"].items() if site == move["target"])
+        p50: float | None = move["requests"]["after"][region]["p50_ms"]
+        return p50
 
-    if not moves:
-        return {"always_there": None, "after_group": None, "ratio": None}
-    always = near(baseline["requests"], moves[0]["site_of_users"], baseline["site"])
-    after = _median_worst([near(m["requests"]["after"], m["site_of_users"], m["target"]) for m in moves])
-    return {"always_there": always, "after_group": after, "ratio": _ratio(after["median"], always)}
+    always = _median_worst(baseline["requests"][baseline["near"]]["p50_ms"] for baseline in baselines)
+    after = _median_worst(near_target(move) for move in moves)
+    return {"always_there": always, "after_group": after, "ratio": _ratio(after["median"], always["median"])}
 
 
 def _median_worst(values: Iterable[float | None]) -> dict[str, float | None]:
@@ -187,6 +191,27 @@ def _say(move: Document) -> None:
 
 
 async def _bench(runs: int, sessions: int, out: Path) -> Path:
+    moves: list[Document] = []
+    baselines: list[Document] = []
+    for first in range(1, runs + 1, _RUNS_A_LAB):
+        numbers = range(first, min(first + _RUNS_A_LAB, runs + 1))
+        bench, accel = await _in_a_new_lab(numbers, Load(sessions=sessions), out)
+        moves += bench.moves
+        baselines += [bench.baseline] if bench.baseline else []
+    document = {
+        "schema": SCHEMA,
+        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "machine": await asyncio.to_thread(machine_json, accel=accel),
+        "load": {"sessions": sessions},
+        "baselines": baselines,
+        "summary": summary(moves, baselines),
+        "runs": moves,
+    }
+    return await asyncio.to_thread(_write, document, out / "switch.json")
+
+
+async def _in_a_new_lab(numbers: Iterable[int], load: Load, out: Path) -> tuple[Bench, str]:
+    """The runs of these numbers, and the accelerator that they had."""
     texts = example_texts()
     place = new_place(LAB, texts)
     await bring_up(place, texts, lambda what, done, total: None)
@@ -194,21 +219,12 @@ async def _bench(runs: int, sessions: int, out: Path) -> Path:
         wired = wire(place)
         bench = Bench(wired, out)
         try:
-            await bench.run(runs, Load(sessions=sessions))
+            await bench.run(numbers, load)
         finally:
             await wired.close()
     finally:
         await take_down(LAB)
-    document = {
-        "schema": SCHEMA,
-        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "machine": await asyncio.to_thread(machine_json, accel=place.accel),
-        "load": {"sessions": sessions},
-        "baseline": bench.baseline,
-        "summary": summary(bench.moves, bench.baseline or {}),
-        "runs": bench.moves,
-    }
-    return await asyncio.to_thread(_write, document, out / "switch.json")
+    return bench, place.accel
 
 
 def _write(document: Document, path: Path) -> Path:

@@ -22,6 +22,9 @@ from entourage.switch import Group, Policy
 from entourage.wiring import Wired
 
 _ENOUGH_S = 0.01  # what the link carries in this time is little enough to stop for
+# Of the link, for the joint refreshes. The rest is for others' traffic; and hosts that copy at full rate while nearly
+# all are about to stop have no CPU left for the members' users, who wait for what was left undone when all resume.
+_REFRESH_SHARE = 0.5
 
 
 class RefusedError(Exception):
@@ -138,7 +141,7 @@ def group_of(planned: Plan, seen: Observation, *, waits: bool = False) -> Group:
         moves_ingress=planned.moves_ingress,
         stretch=tuple(s.segment for s in steps if s.kind is StepKind.STRETCH and s.segment is not None),
         unstretch=tuple(s.segment for s in steps if s.kind is StepKind.UNSTRETCH and s.segment is not None),
-        policy=Policy(link_rate=rate, enough_bytes=int(rate * _ENOUGH_S), waits=waits),
+        policy=Policy(link_rate=rate * _REFRESH_SHARE, enough_bytes=int(rate * _ENOUGH_S), waits=waits),
     )
 
 

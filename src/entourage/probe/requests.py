@@ -8,6 +8,7 @@ from entourage.probe.rawlog import LogWriter
 from entourage.probe.responses import Response, ResponseReader, UnreadableError
 
 TIMEOUT_S = 5.0
+_GOLDEN = 0.6180339887498949
 
 
 class _Exchange(asyncio.Protocol):
@@ -45,6 +46,9 @@ class _Exchange(asyncio.Protocol):
 
 class RequestStream:
     """An open loop: requests start at their scheduled times, whatever became of those before.
+
+    One in each period, at another moment of it each time: at the same one they would meet the same ones of the
+    sessions' messages again and again, and measure a coincidence.
 
     Latency counts from the scheduled time. A closed loop (next request after the last response), or counting from
     the actual start, would leave out just the requests that a stall delays: "coordinated omission" (Gil Tene).
@@ -85,12 +89,15 @@ class RequestStream:
 
     def _tick(self) -> None:
         now = self._loop.time()
-        while (due := self._started + self._next / self._config.requests_per_s) <= now:
+        while (due := self._due(self._next)) <= now:
             task = self._loop.create_task(self._run(due))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
             self._next += 1
         self._timer = self._loop.call_at(due, self._tick)
+
+    def _due(self, number: int) -> float:
+        return self._started + (number + number * _GOLDEN % 1) / self._config.requests_per_s
 
     async def _run(self, due: float) -> None:
         scheduled_at = time.time() - (self._loop.time() - due)

@@ -19,8 +19,8 @@ class ProtocolError(Exception):
 class Policy:
     """How the joint refreshing shares the link, and when it ends and the switch begins."""
 
-    link_rate: float  # bytes/s that all members together may use
-    enough_bytes: int  # all members together have at most this left: what the link carries in some 30 ms
+    link_rate: float  # bytes/s that all members together may use for it
+    enough_bytes: int  # all members together have at most this left: little enough to stop for
     max_rounds: int = 8  # refreshes at the most, however much is left
     waits: bool = False  # once all are held: for somebody's approval
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import os
 import select
 import shutil
@@ -9,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -169,8 +171,14 @@ def test_each_failed_request_is_counted_with_its_reason(seen: ProbeLog) -> None:
 
 def test_requests_are_due_at_a_steady_rate_whatever_became_of_others(seen: ProbeLog) -> None:
     due = sorted(r.scheduled_at for r in seen.requests)
-    assert [round((t - due[0]) * 5) for t in due] == list(range(len(due)))
+    assert [math.floor((t - due[0]) * 5 + 0.005) for t in due] == list(range(len(due)))
     assert len(due) > 25  # more than five seconds of them: the silent request held nobody up
+
+
+def test_requests_are_due_at_all_moments_of_their_period(seen: ProbeLog) -> None:
+    due = sorted(r.scheduled_at for r in seen.requests)
+    moments = sorted((t - due[0]) * 5 % 1 for t in due)
+    assert max(after - before for before, after in pairwise([*moments, 1.0])) < 0.2
 
 
 def test_the_streams_faults_are_counted(seen: ProbeLog) -> None:

@@ -27,6 +27,7 @@ class Copying:
         self.stopped_at: float | None = None
         self.resumed_at: float | None = None
         self.is_told_to_stop = False
+        self.is_favoured = False  # both ends' main threads, since the first refresh
         self._passes = 0
         self._memory_left = 0  # bytes of memory to be sent in the next pass
         self._sent_per_byte = 1.0  # bytes in the stream for each of them, as the last pass had it

@@ -153,7 +153,7 @@ class QemuHypervisor:
         instance = await self._instance(member.id, source)
         copying = self._copying(instance, member.id)
         # Not before: held for as long as somebody likes, it would starve the guest.
-        self._favour(member.id, copying.source, copying.target, yes=True)
+        self._favour_once(member.id, copying)
         return await copying.next_pass(instance.monitor, pace=pace)
 
     async def repace(self, member: Member, *, source: HostId, pace: float) -> None:
@@ -171,7 +171,7 @@ class QemuHypervisor:
         if instance.stopped_at is None:
             if instance.copying is not None:
                 instance.copying.is_told_to_stop = True
-                self._favour(member.id, instance.copying.source, instance.copying.target, yes=True)
+                self._favour_once(member.id, instance.copying)
             # Now that it stands still its next pass may be the last, whatever is left; asked for in the same breath.
             last = instance.monitor.execute("migrate-set-parameters", downtime_limit=_STOPPED_DOWNTIME_MS)
             await asyncio.gather(instance.monitor.execute("stop"), last)
@@ -282,6 +282,11 @@ class QemuHypervisor:
             xbzrle_cache_size=_XBZRLE_CACHE,
         )
         return copying
+
+    def _favour_once(self, member: MemberId, copying: Copying) -> None:
+        if not copying.is_favoured:  # to look for the processes takes time that the stop of all has not
+            copying.is_favoured = True
+            self._favour(member, copying.source, copying.target, yes=True)
 
     def _favour(self, member: MemberId, *hosts: HostId, yes: bool) -> None:
         """Favour the main threads of the member's QEMUs on these hosts; or no longer."""
