@@ -1,5 +1,6 @@
 """Letting this process come before ordinary work while a group switches."""
 
+import gc
 import os
 import threading
 from collections.abc import Iterator
@@ -35,6 +36,7 @@ class Favour:
         if on == self._is_on:
             return
         self._is_on = on
+        (gc.disable if on else gc.enable)()  # a full collection takes tens of ms
         main = threading.main_thread().native_id
         for thread in (t.native_id for t in threading.enumerate()):
             priority = (_MAIN if thread == main else _OTHERS) if on else 0

@@ -21,7 +21,7 @@ from entourage.planner.steps import StepKind
 from entourage.switch import Group, Policy
 from entourage.wiring import Wired
 
-_ENOUGH_S = 0.01  # what the link carries in this time is little enough to stop for
+_ENOUGH_S = 0.006  # what the link carries in this time is little enough to stop for
 # Of the link, for the joint refreshes. The rest is for others' traffic; and hosts that copy at full rate while nearly
 # all are about to stop have no CPU left for the members' users, who wait for what was left undone when all resume.
 _REFRESH_SHARE = 0.5

@@ -156,7 +156,7 @@ def command_line(
         arguments += ["-qmp", f"unix:{access.inside(socket)},server=on,wait=off"]
     for number, (interface, tap) in enumerate(zip(member.interfaces, taps, strict=True)):
         arguments += ["-netdev", f"tap,id=n{number},ifname={tap},script=no,downscript=no"]
-        arguments += ["-device", f"virtio-net-pci,netdev=n{number},mac={interface.mac},romfile="]
+        arguments += ["-device", f"virtio-net-pci,netdev=n{number},mac={interface.mac},romfile=,disable-modern=on"]
     if incoming is not None:
         arguments += ["-incoming", incoming]
     return arguments

@@ -12,8 +12,9 @@ from entourage.drivers.qemu.guard.server import Guard, Log
 from entourage.drivers.qemu.process import GUARD_SOCKET
 
 LOG = "guard.jsonl"
-# SCHED_RR: above the QEMUs that it commands, as the orchestrator while it switches; users wait for both.
-_PRIORITY = 4
+# SCHED_RR: above ordinary work, but below the QEMUs that an orchestrator favours while it switches: each tells the guard
+# of its stop just when the others are to stop.
+_PRIORITY = 1
 
 
 def main(arguments: list[str]) -> int:
