@@ -24,8 +24,8 @@ VICTIM = HOSTS[1]
 
 def pid_of(place: Place, host: HostId) -> int:
     """The guard of that host, as whoever looks for leftovers finds it."""
-    found = [line for line in place.fabric.leftovers() if line.endswith(str(place.access(host).run_dir))]
-    (line,) = (line for line in found if "entourage.drivers.qemu.guard" in line)
+    words = f"-m entourage.drivers.qemu.guard {place.access(host).run_dir} "
+    (line,) = (line for line in place.fabric.leftovers() if words in line)
     return int(line.removeprefix("process ").partition(":")[0])
 
 

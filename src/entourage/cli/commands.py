@@ -248,10 +248,12 @@ class Simulate:
 class Demo:
     """The story: a service at one site; only its servers moved, as live migration does today; its whole path moved.
 
-    Brings a lab of its own up, measures every act with the same live sessions, and takes the lab down.
+    Brings a lab of its own up, measures every act with the same live sessions, and takes the lab down. With --kill
+    another story: whoever drives the move is killed, at two moments, and the move ends whole all the same.
     """
 
-    epilog: ClassVar = _epilog("entourage demo", "entourage demo --sessions 200 --out reports", "entourage demo --json")
+    epilog: ClassVar = _epilog("entourage demo", "entourage demo --sessions 200 --out reports", "entourage demo --kill")
+    kill: Annotated[bool, typer.Option("--kill", help="Kill whoever drives the move, and watch it end whole.")] = False
     out: Out = OUT
     sessions: Sessions = 1000
     lab: LabName = DEMO_LAB

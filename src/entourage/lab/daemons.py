@@ -4,7 +4,7 @@ import os
 import select
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from entourage.lab.errors import LabError
@@ -12,14 +12,19 @@ from entourage.lab.errors import LabError
 _READY_WITHIN_S = 15.0
 
 
-def start(module: str, arguments: Sequence[str], *, namespace: Path, log: Path) -> None:
+def start(
+    module: str, arguments: Sequence[str], *, namespace: Path, log: Path, keep: Collection[int] = frozenset()
+) -> None:
     """Run a module of ours in a network namespace, by which it is found again, until it says that it is ready.
 
-    LabError with what it wrote to `log`, its stderr, if it does not.
+    It keeps the file descriptors `keep`, under their numbers. LabError with what it wrote to `log`, its stderr, if it
+    does not say so.
     """
     command = ["nsenter", f"--net={namespace}", "setsid", "--fork", sys.executable, "-m", module, *arguments]
     with log.open("wb") as stderr:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr)
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr, pass_fds=keep
+        )
     with process:
         assert process.stdout is not None
         readable, _, _ = select.select([process.stdout], [], [], _READY_WITHIN_S)

@@ -1,6 +1,12 @@
-"""The lab's guards, one on each host; see `entourage.drivers.qemu.guard`."""
+"""The lab's guards, one on each host; see `entourage.drivers.qemu.guard`.
+
+What they start when an orchestrator has died is `entourage recover`, where we are now: not in their own host's network
+namespace, from which neither the lab nor other orchestrators can be seen.
+"""
 
 import asyncio
+import os
+import sys
 
 from entourage.drivers.qemu.process import guard_socket
 from entourage.lab import daemons
@@ -23,6 +29,19 @@ def _start(place: Place, host: HostId) -> None:
     directory = guard_socket(access).parent
     directory.mkdir(parents=True, exist_ok=True)
     assert access.netns is not None
-    daemons.start(
-        "entourage.drivers.qemu.guard", [str(directory)], namespace=access.netns, log=directory / "guard.stderr"
-    )
+    here = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        daemons.start(
+            "entourage.drivers.qemu.guard",
+            [str(directory), "nsenter", f"--net=/proc/self/fd/{here}", *_recovery(place.name)],
+            namespace=access.netns,
+            log=directory / "guard.stderr",
+            keep=(here,),
+        )
+    finally:
+        os.close(here)
+
+
+def _recovery(lab: str) -> list[str]:
+    run = "from entourage.cli.main import run; run()"
+    return [sys.executable, "-c", run, "recover", "--lab", lab]

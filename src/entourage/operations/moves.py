@@ -22,6 +22,7 @@ from entourage.switch import Group, Policy
 from entourage.wiring import Wired
 
 _ENOUGH_S = 0.006  # what the link carries in this time is little enough to stop for
+_MOST_S = 0.2  # and what it does not carry in this is too much
 # Of the link, for the joint refreshes. The rest is for others' traffic; and hosts that copy at full rate while nearly
 # all are about to stop have no CPU left for the members' users, who wait for what was left undone when all resume.
 _REFRESH_SHARE = 0.5
@@ -94,6 +95,7 @@ async def run_admitted(wired: Wired, admitted: Admitted, *, shown: Shown, interr
             document = move_document(wired, group, planned.strategy)
             async with DurableMoves(records.url, recover=recovering(wired, records, shown)) as moves:
                 switched = switched_from_json(await moves.begin(move, document, drive))
+        await wired.guard.end()
     ended = time.time()
     after = await observe(wired)
     document = {
@@ -141,7 +143,12 @@ def group_of(planned: Plan, seen: Observation, *, waits: bool = False) -> Group:
         moves_ingress=planned.moves_ingress,
         stretch=tuple(s.segment for s in steps if s.kind is StepKind.STRETCH and s.segment is not None),
         unstretch=tuple(s.segment for s in steps if s.kind is StepKind.UNSTRETCH and s.segment is not None),
-        policy=Policy(link_rate=rate * _REFRESH_SHARE, enough_bytes=int(rate * _ENOUGH_S), waits=waits),
+        policy=Policy(
+            link_rate=rate * _REFRESH_SHARE,
+            enough_bytes=int(rate * _ENOUGH_S),
+            most_bytes=rate * _MOST_S,
+            waits=waits,
+        ),
     )
 
 

@@ -97,6 +97,7 @@ async def take_over(wired: Wired, shown: Shown) -> dict[str, dict[str, Any]]:
         with open_records(place) as records:
             async with DurableMoves(records.url, recover=recovering(wired, records, shown)) as moves:
                 results = await moves.take_over(waiting)
+        await wired.guard.end()
         return {move: {**result, "recovery_s": round(time.time() - began, 3)} for move, result in results.items()}
 
 

@@ -145,14 +145,28 @@ def _waiting(state: Waiting, event: Event) -> Step:
 def _next_round(state: Converging) -> Step:
     """All are held: refresh all together once more, or switch."""
     policy = state.group.policy
-    small_enough = sum(state.left.values()) <= policy.enough_bytes
-    if small_enough or state.round >= policy.max_rounds:
+    left = sum(state.left.values())
+    if left > policy.most_bytes and state.round >= policy.max_rounds:
+        limit = f"more than the {_mb(policy.most_bytes)} that may be sent while nobody runs"
+        reason = f"the group does not converge: after {state.round} refreshes {_left(state)}, {limit}"
+        return _back(state.group, Failed("converge", reason))
+    if left <= policy.enough_bytes or state.round >= policy.max_rounds:
         return _stop_all(state.group, {})
     # A member with little left stays held: after another pass it would have nothing to send, and stop by itself.
     floor = policy.enough_bytes / (2 * len(state.left))
     waiting = {m: left for m, left in state.left.items() if left > floor}
     refreshes = tuple(Refresh(m, _pace(waiting, m, policy.link_rate)) for m in state.group.order if m in waiting)
     return replace(state, round=state.round + 1, refreshing=frozenset(waiting)), refreshes
+
+
+def _left(state: Converging) -> str:
+    """In words, how much is left to be sent, of whom most."""
+    member = max(state.left, key=lambda name: state.left[name])
+    return f"{_mb(sum(state.left.values()))} are left, {_mb(state.left[member])} of them {member}'s"
+
+
+def _mb(size: float) -> str:
+    return f"{size / 1e6:.1f} MB"
 
 
 def _repaced(state: Converging) -> tuple[Command, ...]:
@@ -177,6 +191,8 @@ def _converging(state: Converging, event: Event) -> Step:
             refreshing = state.refreshing - {member}
             after = replace(state, refreshing=refreshing, left={**state.left, member: left})
             return (after, _repaced(after)) if refreshing else _next_round(after)
+        case Failed(what, reason) if what.startswith("refresh "):
+            return _back(state.group, Failed(what, f"{reason}; before it {_left(state)}"))
         case Failed() | AbortRequested():
             return _back(state.group, event)
         case _:

@@ -5,6 +5,7 @@ resume all and flip the route; verify; clean up. Before the record an abort puts
 only forward.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -21,7 +22,8 @@ class Policy:
 
     link_rate: float  # bytes/s that all members together may use for it
     enough_bytes: int  # all members together have at most this left: little enough to stop for
-    max_rounds: int = 8  # refreshes at the most, however much is left
+    max_rounds: int = 8  # refreshes at the most
+    most_bytes: float = math.inf  # left after them: too much to stop for, the group goes back
     waits: bool = False  # once all are held: for somebody's approval
 
 

@@ -1,6 +1,7 @@
 """The scenario of one run, drawn from its seed: a service of one to five members at two sites, and what the world is
 like."""
 
+import math
 from functools import cache
 from ipaddress import IPv4Address, IPv4Network
 from random import Random
@@ -69,7 +70,15 @@ def host_of(member: MemberId, site: SiteId) -> HostId:
     return HostId(f"{site}/{'h2' if member.startswith('web') else 'h1'}")
 
 
-def a_group(service: Service, order: tuple[MemberId, ...], *, link_rate: float, rounds: int, back: bool) -> Group:
+def a_group(
+    service: Service,
+    order: tuple[MemberId, ...],
+    *,
+    link_rate: float,
+    rounds: int,
+    back: bool,
+    most_bytes: float = math.inf,
+) -> Group:
     """A move of these members from east to west, or `back` to the others. A part of a service stretches `inside`."""
     whole = len(order) == len(service.members)
     source, target = (WEST, EAST) if back else (EAST, WEST)
@@ -82,7 +91,9 @@ def a_group(service: Service, order: tuple[MemberId, ...], *, link_rate: float, 
         moves_ingress=whole,
         stretch=(INSIDE,) if not whole and not back else (),
         unstretch=(INSIDE,) if not whole and back else (),
-        policy=Policy(link_rate=link_rate, enough_bytes=int(link_rate * 0.01), max_rounds=rounds),
+        policy=Policy(
+            link_rate=link_rate, enough_bytes=int(link_rate * 0.01), max_rounds=rounds, most_bytes=most_bytes
+        ),
     )
 
 
@@ -95,7 +106,12 @@ def draw_scenario(chance: Random) -> Scenario:
     chance.shuffle(order)
     link_rate = chance.choice((12.5e6, 25e6, 125e6))
     group = a_group(
-        service, tuple(order), link_rate=link_rate, rounds=chance.randint(1, 3), back=part and chance.random() < 0.5
+        service,
+        tuple(order),
+        link_rate=link_rate,
+        rounds=chance.randint(1, 3),
+        back=part and chance.random() < 0.5,
+        most_bytes=chance.choice((math.inf, link_rate * 0.1)),
     )
     dirty = (0.0, 5e4, 1e6, 4e6)
     return Scenario(

@@ -334,6 +334,26 @@ def test_refreshing_ends_after_so_many_rounds_however_much_is_left() -> None:
     assert sum(isinstance(command, sw.Refresh) for command in run.commands) == 3 * 3
 
 
+def test_a_group_with_too_much_left_after_all_rounds_goes_back_and_says_how_much_and_whose() -> None:
+    group = a_group(max_rounds=2)
+    run = advance_to(sw.Converging, replace(group, policy=replace(group.policy, most_bytes=2_900_000)))
+    while isinstance(run.state, sw.Converging):
+        refresh = next(command for command in run.waiting if isinstance(command, sw.Refresh))
+        run.answer(refresh, left=2 * 10**6 if refresh.member == B else 5 * 10**5)
+    reason = run.require(sw.Undoing).reason
+    assert "after 2 refreshes 3.0 MB are left, 2.0 MB of them" in reason
+    assert f"{B}'s, more than the 2.9 MB" in reason
+    assert not any(isinstance(command, sw.Stop) for command in run.commands)
+    run.finish()
+    run.require(sw.RolledBack)
+
+
+def test_a_refresh_that_fails_says_how_much_was_left() -> None:
+    run = advance_to(sw.Converging)
+    run.happen(sw.Failed(f"refresh {A}", "no answer within 60 s"))
+    assert "MB are left" in run.require(sw.Undoing).reason
+
+
 def test_a_group_that_keeps_its_ingress_neither_redirects_nor_flips() -> None:
     run = advance_to(sw.Copying, a_group(moves_ingress=False))
     run.finish()

@@ -55,6 +55,11 @@ class QemuGuard:
         answers = await _all([disarm(host, members) for host, members in _by_host(sources).items()])
         return frozenset(MemberId(member) for run_again in answers for member in run_again)
 
+    async def end(self) -> None:
+        """The move is over: nobody has to finish it when we are gone. What cannot be told is found out by trying."""
+        with suppress(DriverError):
+            await _all([line.ask({"op": "end"}) for line in self._lines.values() if line.is_open])
+
     async def is_there(self, host: HostId) -> bool:
         """Whether the host's guard answers."""
         try:
@@ -65,7 +70,7 @@ class QemuGuard:
         return True
 
     async def close(self) -> None:
-        """Be gone: members that are armed and stand still are run again."""
+        """Be gone: members that are armed and stand still are run again, and a move that is not over is finished."""
         for line in self._lines.values():
             await line.close()
         self._lines.clear()
@@ -84,6 +89,11 @@ class _Line:
         self._socket = socket
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
         self._turn = asyncio.Lock()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a connection."""
+        return self._streams is not None
 
     async def ask(self, request: Mapping[str, Any], *, again: bool = False) -> dict[str, Any]:
         """The guard's answer. With `again` the request is sent once more if the connection was lost.

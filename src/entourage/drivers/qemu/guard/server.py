@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from entourage.drivers.qemu.guard.successor import Successor
 from entourage.drivers.qemu.guard.ward import NotArmedError, Ward
 from entourage.drivers.qemu.process import InstancePaths
 
@@ -26,6 +27,10 @@ class Log:
     def __init__(self, path: Path) -> None:
         self._file = path.open("a", buffering=1, encoding="utf-8")
 
+    def close(self) -> None:
+        """Nothing more is written."""
+        self._file.close()
+
     def note(self, what: str, member: str | None = None, **more: object) -> None:
         """Write a line. A disk that takes none is no reason to leave members standing still."""
         line = json.dumps({"at": time.time(), "what": what, "member": member, **more}) + "\n"
@@ -33,46 +38,66 @@ class Log:
             self._file.write(line)
 
 
+class _Client:
+    """Whoever is at the other end of one connection."""
+
+    def __init__(self) -> None:
+        self.wards: dict[str, Ward] = {}  # what it has armed
+        self.drives = False  # a move that is not over
+
+
 class Guard:
     """All wards of one host, whose QEMUs have their files in `directory`."""
 
-    def __init__(self, directory: Path, log: Log) -> None:
+    def __init__(self, directory: Path, log: Log, successor: Successor) -> None:
         self._directory = directory
         self._log = log
+        self._successor = successor
         self._wards: dict[str, Ward] = {}  # each member's last arming
         self._arming = asyncio.Lock()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection, to its end; what was armed over it is alone then."""
-        mine: dict[str, Ward] = {}
+        client = _Client()
         try:
             while line := await reader.readline():
-                writer.write(json.dumps(await self._answer(line, mine)).encode() + b"\n")
+                writer.write(json.dumps(await self._answer(line, client)).encode() + b"\n")
                 await writer.drain()
         except (OSError, ValueError) as error:  # ValueError: a line longer than any request is
             self._log.note("connection broke", because=str(error))
         finally:
             writer.close()
-            for ward in mine.values():
+            wards = client.wards.values()
+            for ward in wards:
                 if ward.is_armed:
                     ward.leave_alone()
-            await asyncio.gather(*(ward.close() for ward in mine.values() if not ward.is_armed))
+            if client.drives:  # after the wards: users wait for them
+                self._log.note("its driver is gone")
+                self._successor.start()
+            await asyncio.gather(*(ward.close() for ward in wards if not ward.is_armed))
 
-    async def _answer(self, line: bytes, mine: dict[str, Ward]) -> dict[str, Any]:
+    async def _answer(self, line: bytes, client: _Client) -> dict[str, Any]:
         try:
             request = json.loads(line)
             match request:
                 case {"op": "arm", "members": members, "deadline_s": deadline_s}:
-                    return await self._arm(_names(members), deadline_s=_seconds(deadline_s), mine=mine)
+                    names, seconds = _names(members), _seconds(deadline_s)
+                    client.drives = True
+                    return await self._arm(names, deadline_s=seconds, mine=client.wards)
                 case {"op": "disarm", "members": members}:
-                    return await self._disarm(_names(members))
+                    names = _names(members)
+                    client.drives = True
+                    return await self._disarm(names)
+                case {"op": "end"}:
+                    client.drives = False
+                    return {"ended": True}
                 case {"op": "status"}:
                     return {"armed": sorted(name for name, ward in self._wards.items() if ward.is_armed)}
         except (NotArmedError, RequestError) as error:
             return {"error": str(error)}
         except (ValueError, RecursionError) as error:
             return {"error": f"not JSON: {error}"}
-        return {"error": 'op must be "arm" with members and deadline_s, "disarm" with members, or "status"'}
+        return {"error": 'op must be "arm" with members and deadline_s, "disarm" with members, "status" or "end"'}
 
     async def _arm(self, names: Sequence[str], *, deadline_s: float, mine: dict[str, Ward]) -> dict[str, Any]:
         async with self._arming:
