@@ -33,6 +33,7 @@ _XBZRLE_CACHE = 64 << 20
 # the member has dirtied in a pass, or the copy is not held but comes to its end.
 _COPY_PACE = 125e6
 _MONITOR_DEADLINE_S = 20.0
+_CANCEL_S = 0.5  # QEMU answers within some ms, unless it hangs in a stream that nobody reads
 _EVENT_DEADLINE_S = 5.0
 _CONNECT_DEADLINE_S = 10.0
 _LOOK_AGAIN_S = 0.02
@@ -215,10 +216,13 @@ class QemuHypervisor:
             return
         if copying.gate is not None and copying.stopped_at is not None:
             copying.gate.open()  # behind a closed one QEMU may not answer, see `Copying.on_source_event`
-        with suppress(DriverError):
-            await instance.monitor.execute("migrate_cancel")
+        cancelling = asyncio.create_task(instance.monitor.execute("migrate_cancel"))
+        await asyncio.wait({cancelling}, timeout=_CANCEL_S)
         if copying.gate is not None:
-            await asyncio.to_thread(copying.gate.release)
+            await asyncio.to_thread(copying.gate.release)  # whether it has answered or not: now it will
+        with suppress(DriverError, TimeoutError):
+            # Its answer also says that a stop has been carried out that was sent before it: none comes through later.
+            await asyncio.wait_for(cancelling, _MONITOR_DEADLINE_S)
         if copying.has_begun:
             with suppress(TimeoutError):
                 await asyncio.wait_for(copying.wait_over(), _MONITOR_DEADLINE_S)
