@@ -30,9 +30,9 @@ PORT = 4000
 _IP_RECVERR = 11
 
 
-def require_lab() -> Path:
+def require_lab(*, root_for: str = "network namespaces") -> Path:
     """The lab root. Where the lab cannot run: a skip that names what is missing, under CI a failure."""
-    reason = "needs root for network namespaces" if os.geteuid() != 0 else ""
+    reason = f"needs root for {root_for}" if os.geteuid() != 0 else ""
     if not reason:
         try:
             return lab_root()

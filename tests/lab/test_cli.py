@@ -4,13 +4,13 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from entourage.lab.daemons import own_command
 from entourage.lab.leftovers import leftovers
 from entourage.report import validate_move_report
 
@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
 
 LAB = "clitest"
 DEADLINE_S = 240.0
-COMMAND = [sys.executable, "-c", "from entourage.cli.main import run; run()"]
+COMMAND = own_command()
 MEMBERS = {"rt", "fw", "lb", "web1", "web2"}
 
 

@@ -8,14 +8,15 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from fabric_parts import require_lab
 
 from entourage.lab.guests import ALIVE, FAILED, KERNEL_COMMAND_LINE, READY
 from entourage.lab.image import kernel, write_initrd
-from entourage.lab.setup import SetupMissingError, inside, lab_root
+from entourage.lab.setup import inside, lab_root
 from entourage.model.ids import MemberId
 from entourage.model.world import Member, Service
 from entourage.spec import load_infrastructure, load_service
@@ -33,17 +34,8 @@ BAD_SIGNS = ("panic", "BUG", "Oops", FAILED)
 @pytest.fixture
 def directory() -> Iterator[Path]:
     """A directory that the guest's QEMU can reach. Skips where it cannot run, and fails there under CI."""
-    missing = "needs root for chroot" if os.geteuid() != 0 else None
-    with suppress(SetupMissingError):
-        root = lab_root()
-        if missing is None:
-            with tempfile.TemporaryDirectory(dir=root / "tmp") as made:
-                yield Path(made)
-            return
-    missing = missing or "needs the lab root; run: make setup"
-    if os.environ.get("CI") == "true":
-        pytest.fail(missing)
-    pytest.skip(missing)
+    with tempfile.TemporaryDirectory(dir=require_lab(root_for="chroot") / "tmp") as made:
+        yield Path(made)
 
 
 @pytest.fixture(scope="module")

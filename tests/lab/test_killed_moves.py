@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from entourage.lab.daemons import own_command
 from entourage.lab.leftovers import is_being_moved
 from entourage.lab.place import Place, open_place
 from entourage.model.ids import SiteId
@@ -53,8 +54,8 @@ asyncio.run(main(*sys.argv[1:]))
 def place(lab_requirements: Path) -> Iterator[Place]:
     """A lab with its service running."""
     asyncio.run(take_down(LAB))
-    command = [sys.executable, "-c", "from entourage.cli.main import run; run()", "lab", "up", "--lab", LAB]
     try:
+        command = own_command("lab", "up", "--lab", LAB)
         subprocess.run(command, check=True, timeout=200)  # its own process: this one's children would be the QEMUs
         yield open_place(LAB)
     finally:

@@ -1,7 +1,6 @@
 """The QEMU driver through the conformance kit, with a tiny guest and no network; and its health after a move."""
 
 import asyncio
-import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -9,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from fabric_parts import require_lab
 
 from entourage.drivers.qemu.driver import QemuHypervisor
 from entourage.drivers.qemu.monitor import Monitor
@@ -17,7 +17,7 @@ from entourage.lab import layers
 from entourage.lab.accel import EMULATION, usable_accel
 from entourage.lab.guests import KERNEL_COMMAND_LINE
 from entourage.lab.image import kernel
-from entourage.lab.setup import SetupMissingError, lab_root
+from entourage.lab.setup import lab_root
 from entourage.model.ids import HostId, MemberId
 from entourage.model.world import Member, Role
 from entourage.ports.conformance import HypervisorConformance, run_check
@@ -104,21 +104,11 @@ class LonelyMachines:
 @contextmanager
 def lonely_machines() -> Iterator[LonelyMachines]:
     """Skips where QEMU cannot run, and fails there under CI."""
-    missing = "needs root for chroot" if os.geteuid() != 0 else None
-    with suppress(SetupMissingError):
-        root = lab_root()
-        if missing is None:
-            with tempfile.TemporaryDirectory(dir=root / "run", prefix="kit-") as made:
-                initrd = (root / "boot" / f"{layers.BASE}.cpio").read_bytes()
-                (Path(made) / "initrd").write_bytes(
-                    initrd + layers.pack([layers.file_entry("/init", INIT, mode=0o755)])
-                )
-                yield LonelyMachines(directory=Path(made))
-            return
-    missing = missing or "needs the lab root; run: make setup"
-    if os.environ.get("CI") == "true":
-        pytest.fail(missing)
-    pytest.skip(missing)
+    root = require_lab(root_for="chroot")
+    with tempfile.TemporaryDirectory(dir=root / "run", prefix="kit-") as made:
+        initrd = (root / "boot" / f"{layers.BASE}.cpio").read_bytes()
+        (Path(made) / "initrd").write_bytes(initrd + layers.pack([layers.file_entry("/init", INIT, mode=0o755)]))
+        yield LonelyMachines(directory=Path(made))
 
 
 @pytest.fixture(scope="module")

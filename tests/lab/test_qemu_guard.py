@@ -116,6 +116,20 @@ async def afterwards(machines: LonelyMachines, accel: str) -> AsyncIterator[Qemu
         await driver.close()
 
 
+@asynccontextmanager
+async def driving(
+    machines: LonelyMachines, accel: str, host: HostId
+) -> AsyncIterator[tuple[QemuHypervisor, QemuGuard]]:
+    """A driver and the guards; in the end the member is not on the host."""
+    driver, guard = QemuHypervisor(machines, accel=accel), QemuGuard(machines)
+    try:
+        yield driver, guard
+    finally:
+        await driver.remove(MEMBER.id, host)
+        await driver.close()
+        await guard.close()
+
+
 async def until(driver: QemuHypervisor, wanted: RunState, members: Sequence[MemberId]) -> None:
     async def is_so() -> bool:
         return {await driver.look(member, SOURCE) for member in members} == {wanted}
@@ -231,8 +245,7 @@ async def hanging(machines: LonelyMachines) -> AsyncIterator[None]:
 
 def test_a_source_whose_qemu_hangs_in_its_stream_runs_again(guarded: LonelyMachines, accel: str) -> None:
     async def work() -> None:
-        driver, guard = QemuHypervisor(guarded, accel=accel), QemuGuard(guarded)
-        try:
+        async with driving(guarded, accel, SOURCE) as (driver, guard):
             await driver.create(MEMBER, SOURCE)
             await guarded.wait_beats(SOURCE, count=5)
             await guard.arm(SERVICE, {MEMBER.id: SOURCE}, deadline_s=SOON_S)
@@ -242,18 +255,13 @@ def test_a_source_whose_qemu_hangs_in_its_stream_runs_again(guarded: LonelyMachi
                 await until(driver, RunState.RUNNING, [MEMBER.id])
             assert len(log_of(guarded, "break stream")) > before, "QEMU did not hang"
             assert await guard.disarm(SERVICE, {MEMBER.id: SOURCE}) == {MEMBER.id}
-        finally:
-            await driver.remove(MEMBER.id, SOURCE)
-            await driver.close()
-            await guard.close()
 
     asyncio.run(work())
 
 
 def test_a_source_whose_qemu_answers_nobody_runs_again_when_it_does(guarded: LonelyMachines, accel: str) -> None:
     async def work() -> None:
-        driver, guard = QemuHypervisor(guarded, accel=accel), QemuGuard(guarded)
-        try:
+        async with driving(guarded, accel, SOURCE) as (driver, guard):
             await driver.create(MEMBER, SOURCE)
             await guard.arm(SERVICE, {MEMBER.id: SOURCE}, deadline_s=FAR_S)
             await driver.stop(MEMBER, source=SOURCE)
@@ -266,10 +274,6 @@ def test_a_source_whose_qemu_answers_nobody_runs_again_when_it_does(guarded: Lon
             os.kill(pid, signal.SIGCONT)
             await until(driver, RunState.RUNNING, [MEMBER.id])
             assert await guard.disarm(SERVICE, {MEMBER.id: SOURCE}) == {MEMBER.id}
-        finally:
-            await driver.remove(MEMBER.id, SOURCE)
-            await driver.close()
-            await guard.close()
 
     asyncio.run(work())
 
@@ -305,15 +309,10 @@ def test_the_guard_outlives_garbage_and_a_qemu_that_dies(guarded: LonelyMachines
 
 def test_a_target_that_waits_for_its_state_is_not_armed(guarded: LonelyMachines, accel: str) -> None:
     async def work() -> None:
-        driver, guard = QemuHypervisor(guarded, accel=accel), QemuGuard(guarded)
-        try:
+        async with driving(guarded, accel, TARGET) as (driver, guard):
             await driver.prepare(MEMBER, TARGET)
             with pytest.raises(PermanentError, match="it is inmigrate"):
                 await guard.arm(SERVICE, {MEMBER.id: TARGET}, deadline_s=FAR_S)
-        finally:
-            await driver.remove(MEMBER.id, TARGET)
-            await driver.close()
-            await guard.close()
 
     asyncio.run(work())
 

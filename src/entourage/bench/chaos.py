@@ -6,7 +6,6 @@ the machine, and a summary.
 
 import argparse
 import asyncio
-import json
 import statistics
 import sys
 import time
@@ -14,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from entourage.bench.writing import write
 from entourage.chaos.cases import Case, faults, kills
 from entourage.chaos.lab import Lab
 from entourage.lab.accel import usable_accel
@@ -97,11 +97,7 @@ def main() -> int:
         "summary": summary(simulated, results),
         "lab": results,
     }
-    path = arguments.out / "chaos.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(document, indent=1))
-    print(json.dumps(document["summary"], indent=1))  # noqa: T201
-    print(f"written: {path}")  # noqa: T201
+    write(document, arguments.out / "chaos.json")
     return 0
 
 

@@ -8,7 +8,6 @@ Writes out/bench/switch.json: every report, the machine, and a summary.
 
 import argparse
 import asyncio
-import json
 import statistics
 import sys
 import time
@@ -16,6 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from entourage.bench.writing import write
 from entourage.lab.place import new_place
 from entourage.model.ids import MemberId, SiteId
 from entourage.operations.examples import example_texts
@@ -190,7 +190,7 @@ def _say(move: Document) -> None:
     print(f"run {move['run']:2} {move['strategy']:8}{alone} {move['outcome']}  {figures}", flush=True)  # noqa: T201
 
 
-async def _bench(runs: int, sessions: int, out: Path) -> Path:
+async def _bench(runs: int, sessions: int, out: Path) -> None:
     moves: list[Document] = []
     baselines: list[Document] = []
     for first in range(1, runs + 1, _RUNS_A_LAB):
@@ -207,7 +207,7 @@ async def _bench(runs: int, sessions: int, out: Path) -> Path:
         "summary": summary(moves, baselines),
         "runs": moves,
     }
-    return await asyncio.to_thread(_write, document, out / "switch.json")
+    await asyncio.to_thread(write, document, out / "switch.json")
 
 
 async def _in_a_new_lab(numbers: Iterable[int], load: Load, out: Path) -> tuple[Bench, str]:
@@ -227,13 +227,6 @@ async def _in_a_new_lab(numbers: Iterable[int], load: Load, out: Path) -> tuple[
     return bench, place.accel
 
 
-def _write(document: Document, path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(document, indent=1))
-    print(json.dumps(document["summary"], indent=1))  # noqa: T201
-    return path
-
-
 def main() -> int:
     """The command line of the benchmark."""
     parser = argparse.ArgumentParser(prog="entourage.bench.switch", description=__doc__)
@@ -241,8 +234,7 @@ def main() -> int:
     parser.add_argument("--sessions", type=int, default=1000)
     parser.add_argument("--out", type=Path, default=Path("out/bench"))
     arguments = parser.parse_args()
-    path = asyncio.run(_bench(arguments.runs, arguments.sessions, arguments.out))
-    print(f"written: {path}")  # noqa: T201
+    asyncio.run(_bench(arguments.runs, arguments.sessions, arguments.out))
     return 0
 
 

@@ -8,14 +8,13 @@ import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 from sqlalchemy.engine import make_url
 
 from entourage.drivers.qemu.process import guard_socket, instance_paths, running_pid
 from entourage.drivers.vty import Vty
 from entourage.lab import names
-from entourage.lab.leftovers import processes_in
+from entourage.lab.leftovers import command_of, processes_in
 from entourage.lab.place import Place
 from entourage.model.ids import HostId, MemberId, SiteId
 
@@ -59,7 +58,7 @@ def kill_guard() -> Deed:
         words = f"entourage.drivers.qemu.guard {guard_socket(access).parent} "
         assert access.netns is not None
         for pid in processes_in([access.netns]):
-            if words in _command(pid):
+            if words in command_of(pid):
                 os.kill(pid, signal.SIGKILL)
         yield
 
@@ -109,7 +108,7 @@ def kill_frr(*, at_target: bool) -> Deed:
     async def deed(move: Move) -> AsyncIterator[None]:
         namespace = move.place.fabric.netns_path(names.edge(move.target if at_target else move.source))
         for pid in processes_in([namespace]):
-            if "/usr/lib/frr/" in _command(pid):
+            if "/usr/lib/frr/" in command_of(pid):
                 os.kill(pid, signal.SIGKILL)
         yield
 
@@ -166,10 +165,3 @@ async def _healed(heal: Callable[[], Awaitable[None]], for_s: float | None) -> A
     finally:
         is_over.set()
         await healing
-
-
-def _command(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-    except OSError:
-        return ""

@@ -14,17 +14,17 @@ from typing import Any, Self
 
 from entourage.chaos.cases import Case
 from entourage.chaos.deeds import Move
+from entourage.lab.daemons import own_command
 from entourage.lab.errors import LabError
 from entourage.lab.leftovers import is_being_moved
 from entourage.lab.place import Place, open_place
-from entourage.model.ids import SiteId
+from entourage.model.ids import SiteId, site_of
 from entourage.operations.labs import look, take_down
 from entourage.operations.observe import Observation
 from entourage.operations.recovering import all_moves, open_moves
 from entourage.operations.tell import Silent, Tell
 from entourage.operations.users import Load, Users
 
-_RUN = "from entourage.cli.main import run; run()"
 _UP_WITHIN_S, _MOVE_WITHIN_S, _OVER_WITHIN_S = 200.0, 240.0, 180.0
 _NOTICED_WITHIN_S = 6.0  # an orchestrator's death, by the guards
 _SETTLED_S = 3.0
@@ -66,12 +66,12 @@ class Lab:
             await _run("lab", "up", "--lab", self._name, *self._rate, within_s=_UP_WITHIN_S)
         place = self._place = open_place(self._name)
         before = await look(self._name)
-        (source,) = {host.partition("/")[0] for host in before.snapshot.placement.values()}
+        (source,) = {site_of(host) for host in before.snapshot.placement.values()}
         target = next(site.id for site in place.infrastructure.sites if site.id != source)
         self._tell.phase(f"opening {self._load.sessions} sessions from all regions")
         async with Users(place, self._load, self._users) as users:
             began = time.time()
-            attempt = _Attempt(case, place, before, source=SiteId(source), target=target, tell=self._tell)
+            attempt = _Attempt(case, place, before, source=source, target=target, tell=self._tell)
             await attempt.drive()
             recovered_by = await self._wait_over(place)
             ended = time.time()
@@ -191,9 +191,7 @@ class _Attempt:
 
 
 async def _run(*words: str, within_s: float) -> None:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", _RUN, *words, stdin=DEVNULL, stdout=DEVNULL, stderr=PIPE
-    )
+    process = await asyncio.create_subprocess_exec(*own_command(*words), stdin=DEVNULL, stdout=DEVNULL, stderr=PIPE)
     try:
         async with asyncio.timeout(within_s):
             _, errors = await process.communicate()
@@ -211,7 +209,7 @@ def _kill(process: Process) -> None:
 
 def _where(after: Observation, source: str, target: str) -> str:
     """At which side everything runs that was not killed."""
-    sites = {host.partition("/")[0] for host in after.snapshot.placement.values()}
+    sites = {site_of(host) for host in after.snapshot.placement.values()}
     announced = set(after.snapshot.ingress.values())
     if sites == announced == {source}:
         return "source"
@@ -220,7 +218,7 @@ def _where(after: Observation, source: str, target: str) -> str:
 
 def _left_over(after: Observation, case: Case) -> list[str]:
     """What should not be there, but for what the case itself has killed."""
-    mine = ("the guard on",) if case.breaks_lab and not case.kills else ()
+    mine: tuple[str, ...] = ("the guard on",) if case.breaks_lab else ()
     if case.kills:
         mine = (f"{case.kills} runs nowhere",)
-    return [oddity for oddity in after.oddities() if not oddity.startswith(mine or ("\0",))]
+    return [oddity for oddity in after.oddities() if not oddity.startswith(mine)]

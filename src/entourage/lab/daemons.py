@@ -12,6 +12,11 @@ from entourage.lab.errors import LabError
 _READY_WITHIN_S = 15.0
 
 
+def own_command(*words: str) -> list[str]:
+    """`entourage` with these words, by the Python that runs now, wherever the script is installed."""
+    return [sys.executable, "-c", "from entourage.cli.main import run; run()", *words]
+
+
 def start(
     module: str, arguments: Sequence[str], *, namespace: Path, log: Path, keep: Collection[int] = frozenset()
 ) -> None:

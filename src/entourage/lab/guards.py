@@ -6,7 +6,6 @@ namespace, from which neither the lab nor other orchestrators can be seen.
 
 import asyncio
 import os
-import sys
 
 from entourage.drivers.qemu.process import guard_socket
 from entourage.lab import daemons
@@ -29,19 +28,15 @@ def _start(place: Place, host: HostId) -> None:
     directory = guard_socket(access).parent
     directory.mkdir(parents=True, exist_ok=True)
     assert access.netns is not None
+    recovery = daemons.own_command("recover", "--lab", place.name)
     here = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
         daemons.start(
             "entourage.drivers.qemu.guard",
-            [str(directory), "nsenter", f"--net=/proc/self/fd/{here}", *_recovery(place.name)],
+            [str(directory), "nsenter", f"--net=/proc/self/fd/{here}", *recovery],
             namespace=access.netns,
             log=directory / "guard.stderr",
             keep=(here,),
         )
     finally:
         os.close(here)
-
-
-def _recovery(lab: str) -> list[str]:
-    run = "from entourage.cli.main import run; run()"
-    return [sys.executable, "-c", run, "recover", "--lab", lab]

@@ -24,7 +24,7 @@ _DIE_WITHIN = 10.0  # seconds; a killed process ends at once unless the kernel i
 def leftovers(lab: str, *, root: Path) -> list[str]:
     """Every namespace, process and file of the lab, one line each; empty if nothing of it is there."""
     spaces = namespaces(lab)
-    processes = [f"process {pid}: {_command(pid)}" for pid in processes_in(spaces)]
+    processes = [f"process {pid}: {command_of(pid)}" for pid in processes_in(spaces)]
     folder = names.run_dir(root, lab)
     files = [f"file {path}" for path in sorted(folder.rglob("*")) if not path.is_dir()]
     return [*(f"namespace {path.name}" for path in spaces), *processes, *files]
@@ -140,7 +140,8 @@ def _kill_one(pid: int, identities: set[tuple[int, int]]) -> None:
         os.close(handle)
 
 
-def _command(pid: int) -> str:
+def command_of(pid: int) -> str:
+    """The process's command line; "(ended)" if it has."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
     except OSError:
