@@ -1,8 +1,9 @@
 """`make bench-switch`: the group switch beside the hypervisor's own migrations, under the same live sessions.
 
 Every run moves the whole service by each strategy in turn, to the other site each time, and then one member alone
-there (by the switch) and back (by the hypervisor's own migration). Every few runs the lab is brought up anew, and what
-users have of a service that was never moved is measured again: a shared machine is not the same all the time.
+there (by the switch) and back (by the hypervisor's own migration). Every run has a new lab, in which what users have of
+a service that was never moved is measured just before it is: a shared machine is not as fast now as some minutes ago,
+and what is compared must be measured in pairs.
 Writes out/bench/switch.json: every report, the machine, and a summary.
 """
 
@@ -29,7 +30,6 @@ from entourage.wiring import Wired, wire
 
 SCHEMA = "entourage.bench-switch/1"
 LAB = "bench"
-_RUNS_A_LAB = 3
 _BASELINE_S = 30.0
 _WINDOW_S = 6.0
 _WINDOW_AFTER_GROUP_S = _BASELINE_S  # their requests are compared
@@ -42,7 +42,7 @@ Document = dict[str, Any]
 
 
 class Bench:
-    """Runs in one lab: `moves` are the reports so far, `baseline` what users had before the first move."""
+    """A run in its lab: `moves` are the reports so far, `baseline` what users had before the first move."""
 
     def __init__(self, wired: Wired, out: Path) -> None:
         self._wired = wired
@@ -51,14 +51,13 @@ class Bench:
         self.moves: list[Document] = []
         self.baseline: Document | None = None
 
-    async def run(self, numbers: Iterable[int], load: Load) -> None:
-        """The runs of these numbers. Users are started anew for each, so that every run counts as many sessions."""
-        for number in numbers:
-            async with Users(self._wired.place, load, self._out / "users") as users:
-                await self._one_run(number, users)
+    async def run(self, number: int, load: Load) -> None:
+        """The run of this number, with users of its own."""
+        async with Users(self._wired.place, load, self._out / "users") as users:
+            await self._one_run(number, users)
 
     async def _one_run(self, number: int, users: Users) -> None:
-        windows = [await _window(_WINDOW_S if self.baseline else _BASELINE_S)]
+        windows = [await _window(_BASELINE_S)]
         moves: list[Document] = []
         for strategy in _STRATEGIES:
             moves.append(await self._move(number, strategy, None))
@@ -74,11 +73,10 @@ class Bench:
         self._keep(moves, windows, users.read())
 
     def _keep(self, moves: list[Document], windows: list[Window], seen: Seen) -> None:
-        if self.baseline is None:
-            start, end = windows[0]
-            near = next(r.id for r in self._wired.place.infrastructure.regions if r.near == moves[0]["source"])
-            requests = seen.requests(start=start, end=end)
-            self.baseline = {"site": moves[0]["source"], "near": near, "requests": requests}
+        start, end = windows[0]
+        near = next(r.id for r in self._wired.place.infrastructure.regions if r.near == moves[0]["source"])
+        requests = seen.requests(start=start, end=end)
+        self.baseline = {"run": moves[0]["run"], "site": moves[0]["source"], "near": near, "requests": requests}
         for move, before, after in zip(moves, windows, windows[1:], strict=False):
             add_users(
                 move,
@@ -155,16 +153,26 @@ def _alone(moves: list[Document]) -> dict[str, dict[str, float]]:
 
 
 def _near_users(moves: list[Document], baselines: Iterable[Document]) -> Document:
-    """p50 of the users near the site where the service is: never moved, and after each group move."""
+    """p50 of the users near the site where the service is: never moved, and after each run's group move.
+
+    `ratio` is that of the medians, `pairs` those of the runs, each of two windows of the same lab and minute.
+    """
 
     def near_target(move: Document) -> float | None:
         region = next(r for r, site in move["site_of_users"].items() if site == move["target"])
         p50: float | None = move["requests"]["after"][region]["p50_ms"]
         return p50
 
-    always = _median_worst(baseline["requests"][baseline["near"]]["p50_ms"] for baseline in baselines)
-    after = _median_worst(near_target(move) for move in moves)
-    return {"always_there": always, "after_group": after, "ratio": _ratio(after["median"], always["median"])}
+    always_by_run = {baseline["run"]: baseline["requests"][baseline["near"]]["p50_ms"] for baseline in baselines}
+    after_by_run = {move["run"]: near_target(move) for move in moves}
+    always, after = _median_worst(always_by_run.values()), _median_worst(after_by_run.values())
+    pairs = [_ratio(after_by_run[run], p50) for run, p50 in always_by_run.items() if run in after_by_run]
+    return {
+        "always_there": always,
+        "after_group": after,
+        "ratio": _ratio(after["median"], always["median"]),
+        "pairs": {**_median_worst(pairs), "each": pairs},
+    }
 
 
 def _median_worst(values: Iterable[float | None]) -> dict[str, float | None]:
@@ -193,25 +201,24 @@ def _say(move: Document) -> None:
 async def _bench(runs: int, sessions: int, out: Path) -> None:
     moves: list[Document] = []
     baselines: list[Document] = []
-    for first in range(1, runs + 1, _RUNS_A_LAB):
-        numbers = range(first, min(first + _RUNS_A_LAB, runs + 1))
-        bench, accel = await _in_a_new_lab(numbers, Load(sessions=sessions), out)
+    for number in range(1, runs + 1):
+        bench, accel = await _in_a_new_lab(number, Load(sessions=sessions), out)
         moves += bench.moves
         baselines += [bench.baseline] if bench.baseline else []
-    document = {
-        "schema": SCHEMA,
-        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "machine": await asyncio.to_thread(machine_json, accel=accel),
-        "load": {"sessions": sessions},
-        "baselines": baselines,
-        "summary": summary(moves, baselines),
-        "runs": moves,
-    }
-    await asyncio.to_thread(write, document, out / "switch.json")
+        document = {
+            "schema": SCHEMA,
+            "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "machine": await asyncio.to_thread(machine_json, accel=accel),
+            "load": {"sessions": sessions},
+            "baselines": baselines,
+            "summary": summary(moves, baselines),
+            "runs": moves,
+        }
+        await asyncio.to_thread(write, document, out / "switch.json")  # after each run: the next may be interrupted
 
 
-async def _in_a_new_lab(numbers: Iterable[int], load: Load, out: Path) -> tuple[Bench, str]:
-    """The runs of these numbers, and the accelerator that they had."""
+async def _in_a_new_lab(number: int, load: Load, out: Path) -> tuple[Bench, str]:
+    """The run of this number, and the accelerator that it had."""
     texts = example_texts()
     place = new_place(LAB, texts)
     await bring_up(place, texts, lambda what, done, total: None)
@@ -219,7 +226,7 @@ async def _in_a_new_lab(numbers: Iterable[int], load: Load, out: Path) -> tuple[
         wired = wire(place)
         bench = Bench(wired, out)
         try:
-            await bench.run(numbers, load)
+            await bench.run(number, load)
         finally:
             await wired.close()
     finally:

@@ -18,7 +18,8 @@ GUARD_SOCKET = "guard.sock"  # no file of a member is named so
 _KIB = 1024
 # QEMU 7.2 corrupts guests under software emulation when pre-copy takes more than one pass: the fast path of the
 # dirty-bitmap sync, taken when memory is a multiple of 64 pages, does not make the emulator notice later writes.
-# 8 KiB more takes the other path. tests/lab/test_qemu_conformance.py would notice.
+# 8 KiB more takes the other path. tests/lab/test_qemu_conformance.py would notice. QEMU 9.0 has it mended (its commit
+# 03bfc2188f, "physmem: Fix migration dirty bitmap coherency with TCG memory access", March 2024).
 _GRANULE = 8 * _KIB
 _FAST_PATH_MULTIPLE = 64 * 4 * _KIB
 # SCHED_RR priority of QEMU's main thread: above ordinary work, below the lab's relay. Not of its vCPUs: they would keep
