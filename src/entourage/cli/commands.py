@@ -33,6 +33,7 @@ Strategy = Annotated[
 Sessions = Annotated[int, typer.Option("--sessions", metavar="N", min=0, max=20_000, help="Live client sessions.")]
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Where reports are kept.")]
 
+STAY, MOVE_BACK = "stay", "move-back"
 LAB, DEMO_LAB = "lab1", "demo"
 OUT = Path("out")
 
@@ -144,6 +145,14 @@ class Move:
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Ask the hosts whether the move may begin, show its plan, change nothing.")
     ] = False
+    if_unverified: Annotated[
+        str,
+        typer.Option(
+            "--if-unverified",
+            metavar="stay|move-back",
+            help="When all runs at the target and users are not served there: stay and say so, or move it back.",
+        ),
+    ] = STAY
     hold: Annotated[
         bool, typer.Option("--hold", help="Copy, and wait for `entourage commit MOVE`. Users notice nothing.")
     ] = False
@@ -164,7 +173,10 @@ class Moves:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resume:
-    """Bring a move to its end whose orchestrator died: to the target if it had committed, else back to the source."""
+    """Bring a move to its end whose orchestrator died: to the target if it had committed, else back to the source.
+
+    Of the last move, if it ended with problems, what it has left is done again.
+    """
 
     epilog: ClassVar = _epilog("entourage resume shop-20260102-030405")
     what: MoveId

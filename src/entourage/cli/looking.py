@@ -3,7 +3,7 @@
 from rich.console import RenderableType
 from rich.text import Text
 
-from entourage.cli.commands import Move, PlanMove, Status, Trace
+from entourage.cli.commands import MOVE_BACK, STAY, Move, PlanMove, Status, Trace
 from entourage.cli.exits import UsageError, need_root
 from entourage.cli.output import placement_table, show, show_json, table
 from entourage.cli.running import run
@@ -86,6 +86,13 @@ def back_request(wanted: Move, place: Place) -> MoveRequest:
                 service=service, target=group.source_site, members=members, strategy=strategy, waits=wanted.hold
             )
     raise UsageError(f"no move of {service} has committed in lab {place.name}: there is nothing to undo")
+
+
+def moves_back_if_unverified(wanted: Move) -> bool:
+    """Whether a target that does not serve is left again; UsageError for a word that is none."""
+    if wanted.if_unverified not in (STAY, MOVE_BACK):
+        raise UsageError(f"--if-unverified {wanted.if_unverified!r}: write {STAY} or {MOVE_BACK}")
+    return wanted.if_unverified == MOVE_BACK
 
 
 def request_of(wanted: PlanMove | Move, place: Place) -> MoveRequest:

@@ -8,12 +8,13 @@ from rich.text import Text
 
 from entourage.cli.commands import Move, Report
 from entourage.cli.exits import Exit, need_root
-from entourage.cli.looking import back_request, request_of, show_plan
+from entourage.cli.looking import back_request, moves_back_if_unverified, request_of, show_plan
 from entourage.cli.output import files, show, show_error, show_json
 from entourage.cli.recovery import recover_open
 from entourage.cli.running import run
 from entourage.cli.telling import telling
 from entourage.lab.place import Place, open_place
+from entourage.operations.failed_target import move_back
 from entourage.operations.interruption import Interruption
 from entourage.operations.measured import measured_move
 from entourage.operations.moves import Admitted, admit
@@ -28,6 +29,7 @@ from entourage.wiring import wire
 def move(wanted: Move) -> Exit:
     """Move, and show the report."""
     need_root("move")
+    moves_back = moves_back_if_unverified(wanted)
     place = open_place(wanted.lab)
     request = back_request(wanted, place) if wanted.back else request_of(wanted, place)
     if wanted.dry_run:
@@ -45,6 +47,9 @@ def move(wanted: Move) -> Exit:
                 document = await measured_move(
                     wired, request, load=load, out=wanted.out, tell=tell, interruption=interruption
                 )
+                if document.get("unverified") and moves_back and interruption.reason is None:
+                    tell.note(f"{request.service} is not served at {document['target']}: it is moved back")
+                    await move_back(wired, document, out=wanted.out, tell=tell)
             finally:
                 await wired.close()
             return document, interruption.reason is not None
@@ -56,6 +61,8 @@ def move(wanted: Move) -> Exit:
         show(move_table(document), *_more(document), *files(move_kept(document["move"], wanted.out)))
     if document["outcome"] != "committed":
         return Exit.INTERRUPTED if interrupted else Exit.ROLLED_BACK
+    if document.get("unverified") and not document.get("moved_back_by"):
+        show_error(f"the target does not serve; to move back: entourage move --back --lab {place.name}")
     return Exit.FAILED if document.get("problems") or document.get("left_over") else Exit.DONE
 
 

@@ -11,8 +11,19 @@ from entourage.cli.exits import Exit, need_root
 from entourage.cli.output import show, show_json, table
 from entourage.cli.running import run
 from entourage.cli.telling import telling
+from entourage.engine.known import KnownMove
 from entourage.lab.place import Place, open_place
-from entourage.operations.recovering import all_moves, ask_of, find_open, move_json, open_moves, state_of, take_over
+from entourage.operations.recovering import (
+    all_moves,
+    ask_of,
+    find_open,
+    find_unfinished,
+    finish,
+    move_json,
+    open_moves,
+    state_of,
+    take_over,
+)
 from entourage.operations.switching import ABORT, COMMIT, Shown
 from entourage.operations.tell import Tell
 from entourage.wiring import wire
@@ -41,11 +52,15 @@ def moves(wanted: Moves) -> None:
 
 
 def resume(wanted: Resume) -> Exit:
-    """Bring one to its end that nobody drives."""
+    """Bring one to its end that nobody drives, or do again what the last one has left."""
     need_root("resume")
     place = open_place(wanted.lab)
-    find_open(place, wanted.what)
-    return _recovered(place, as_json=wanted.as_json)
+    unfinished = find_unfinished(place, wanted.what)
+    if unfinished.ended is None:
+        return _recovered(place, as_json=wanted.as_json)
+    with telling(as_json=wanted.as_json) as tell:
+        results = run(lambda _: _finish(place, tell, unfinished))
+    return _told(results, as_json=wanted.as_json, wanted=None)
 
 
 def recover(wanted: Recover) -> Exit:
@@ -73,6 +88,14 @@ async def recover_open(place: Place, tell: Tell) -> dict[str, dict[str, Any]]:
     wired = wire(place)
     try:
         return await take_over(wired, Shown(progress=tell.progress, phase=tell.phase))
+    finally:
+        await wired.close()
+
+
+async def _finish(place: Place, tell: Tell, unfinished: KnownMove) -> dict[str, dict[str, Any]]:
+    wired = wire(place)
+    try:
+        return await finish(wired, Shown(progress=tell.progress, phase=tell.phase), unfinished)
     finally:
         await wired.close()
 

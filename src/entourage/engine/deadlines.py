@@ -7,6 +7,7 @@ from entourage.switch import types as sw
 DEADLINE_S: Mapping[type[sw.Command], float] = {
     sw.Prepare: 60,
     sw.PreparePath: 30,
+    sw.CheckPath: 10,
     sw.Arm: 10,
     sw.Copy: 900,
     sw.Refresh: 60,
@@ -24,6 +25,7 @@ DEADLINE_S: Mapping[type[sw.Command], float] = {
     sw.Undo: 120,
 }
 RETRY_DELAY_S = 0.5
+FLIP_GIVEN_UP_S = 300.0  # then the source's edge goes on sending users to the target's, and the move says so
 LOOK_DEADLINE_S = 5.0  # at one copy, before anything is done about it
 # How long a member may stand still before its guard runs it again: longer than stop, drain and disarm may take.
 GUARD_DEADLINE_S = 10.0

@@ -9,6 +9,7 @@ from functools import partial
 
 from entourage.engine.deadlines import (
     DEADLINE_S,
+    FLIP_GIVEN_UP_S,
     GUARD_DEADLINE_S,
     LOOK_DEADLINE_S,
     PART_DEADLINE_S,
@@ -81,6 +82,7 @@ class GroupMover:
         self._watchers: list[asyncio.Task[None]] = []
         self._cancelled: set[asyncio.Task[None]] = set()
         self._made: set[MemberId] = set()  # whose target instance is this move's own
+        self._runs_again: set[MemberId] = set()  # who runs at the source again after an undo
         self._marks: list[Mark] = []
 
     def abort(self, reason: str) -> None:
@@ -198,7 +200,7 @@ class GroupMover:
     async def _carry_out(self, command: sw.Command, group: Group) -> None:
         """Do what the command asks and post its event; after the commit, try again until it is done."""
         forward_only, uncertain = isinstance(command, sw.Resume | sw.FlipIngress), False
-        deadline_s = DEADLINE_S[type(command)]
+        deadline_s, began = DEADLINE_S[type(command)], asyncio.get_running_loop().time()
         while True:
             try:
                 async with asyncio.timeout(deadline_s):
@@ -208,15 +210,18 @@ class GroupMover:
                 # A commit that may be on storage or not is asked for until that is known: neither way is safe before.
                 # It stays uncertain when a later attempt is refused: an earlier one may have been written.
                 uncertain |= isinstance(command, sw.RecordCommit) and not isinstance(error, PermanentError)
-                if forward_only or uncertain:
+                if isinstance(command, sw.FlipIngress) and _since(began) > FLIP_GIVEN_UP_S:
+                    event = sw.NotFlipped(reason)
+                elif forward_only or uncertain:
                     self._mark(f"{command} failed, trying again: {reason}")
                     await asyncio.sleep(_delay(error))
                     continue
-                if isinstance(command, sw.RedirectIngress):
+                elif isinstance(command, sw.RedirectIngress):
                     # Late packets are lost until the route has flipped; no reason to give up the switch.
                     self._mark(f"redirect failed: {reason}")
                     return
-                event = sw.Failed(_describe(command), reason)
+                else:
+                    event = sw.Failed(_describe(command), reason)
             if event is not None:
                 self._events.put_nowait(event)
             return
@@ -261,6 +266,9 @@ class GroupMover:
                 await ingress.tunnel(service, source=group.source_site, target=group.target_site)
                 self._mark("redirected")
                 return None
+            case sw.CheckPath():
+                await ingress.stage(service, group.target_site)  # asked for twice: it looks, and mends what is mendable
+                return sw.PathReady()
             case sw.Arm():
                 await self._drivers.guard.arm(service, group.sources, deadline_s=GUARD_DEADLINE_S)
                 return sw.Armed()
@@ -277,8 +285,8 @@ class GroupMover:
                 return sw.IngressFlipped()
             case sw.Verify():
                 return sw.Verified(await self._drivers.verifier.problems(service))
-            case sw.CleanUp(keep):
-                problems = await self._clean_up(group, keep)
+            case sw.CleanUp():
+                problems = await self._clean_up(group, command)
                 return sw.Failed("cleanup", "; ".join(problems)) if problems else sw.Cleaned()
             case sw.Undo():
                 problems = await self._undo(group)
@@ -295,17 +303,18 @@ class GroupMover:
                 return sw.Lost(member, str(error))
             raise
 
-    async def _clean_up(self, group: Group, keep: frozenset[MemberId]) -> list[str]:
+    async def _clean_up(self, group: Group, wanted: sw.CleanUp) -> list[str]:
         """Sources first (they hold memory and licences); the old route last, when nothing comes that way any more."""
         drivers, service = self._drivers, self._service
         parts = [
             _insist(f"remove {m} on {h}", partial(drivers.hypervisor.remove, m, h))
             for m, h in group.sources.items()
-            if m not in keep
+            if m not in wanted.keep
         ]
         parts += [_insist(f"unstretch {s}", partial(drivers.segments.unstretch, service, s)) for s in group.unstretch]
         problems = await _all(parts)
-        for what, work, deadline_s in _retirement(drivers, service, group) if group.moves_ingress else ():
+        retires = group.moves_ingress and not wanted.keep_ingress
+        for what, work, deadline_s in _retirement(drivers, service, group) if retires else ():
             problem = await _insist(what, work, deadline_s=deadline_s)
             if problem is not None:
                 return [*problems, problem]  # what follows counts on what went before
@@ -323,8 +332,14 @@ class GroupMover:
         if group.moves_ingress:
             users_first.append(_insist("untunnel", partial(ingress.untunnel, service, source=group.source_site)))
         problems = await _all(users_first)
-        # Last among what users need: until they all run, a guard is what helps if we die now.
-        traces = [_insist("disarm the guards", partial(self._drivers.guard.disarm, service, group.sources))]
+        standing = await self._standing(group.sources)
+        others = {member: host for member, host in group.sources.items() if member not in standing}
+        # Last among what users need: until they all run, a guard is what helps if we die now. And one that would not
+        # run however often it was asked to is the guard's from now on: nobody is left standing without a deadline.
+        traces = [_insist("disarm the guards", partial(self._drivers.guard.disarm, service, others))]
+        if standing:
+            arm = partial(self._drivers.guard.arm, service, standing, deadline_s=GUARD_DEADLINE_S)
+            traces.append(_insist(f"arm the guards for {', '.join(sorted(standing))}", arm))
         traces += [
             _insist(f"remove {member} on {host}", partial(self._remove_own, member, host))
             for member, host in group.targets.items()
@@ -338,12 +353,21 @@ class GroupMover:
         # The copy is ended before the member runs: it might complete, and stop the member again.
         abandon = partial(self._drivers.hypervisor.abandon, self._service.member(member), source=source)
         problem = await _insist(f"abandon the copy of {member}", abandon)
-        return await _insist(f"resume {member} on {source}", partial(self._run_again, member, source)) or problem
+        standing = await _insist(f"resume {member} on {source}", partial(self._run_again, member, source))
+        if standing is None:
+            self._runs_again.add(member)
+        return standing or problem
 
     async def _run_again(self, member: MemberId, source: HostId) -> None:
         """Look, then act: it may have been stopped or not, by us or by itself, and nobody told us yet."""
         if await self._drivers.hypervisor.look(member, source) is not RunState.RUNNING:
             await self._drivers.hypervisor.resume(self._service.member(member), source)
+
+    async def _standing(self, sources: Mapping[MemberId, HostId]) -> dict[MemberId, HostId]:
+        """Those that could not be run again, unless they are there no more."""
+        left = {member: host for member, host in sources.items() if member not in self._runs_again}
+        states = await self._look_at(left)
+        return {m: host for m, host in left.items() if states[m] not in (RunState.ABSENT, RunState.FAILED)}
 
     async def _remove_own(self, member: MemberId, target: HostId) -> None:
         """Remove the target's instance, but nothing that was there before and made the preparing fail."""
@@ -412,6 +436,11 @@ def _reason(error: Exception, deadline_s: float) -> str:
     if isinstance(error, TimeoutError) and not str(error):
         return f"no answer within {deadline_s:g} s"
     return str(error) or repr(error)
+
+
+def _since(began: float) -> float:
+    """Seconds by the loop's clock, which nobody steps."""
+    return asyncio.get_running_loop().time() - began
 
 
 def _delay(error: Exception) -> float:

@@ -108,6 +108,7 @@ async def run_admitted(wired: Wired, admitted: Admitted, *, shown: Shown, interr
         "outcome": switched.outcome,
         "reason": switched.reason,
         "problems": list(switched.problems),
+        "unverified": list(switched.unverified),
         "started_at": started,
         "total_s": round(ended - started, 3),
         **_figures(wired, group, switched),

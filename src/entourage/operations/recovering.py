@@ -17,6 +17,7 @@ from entourage.operations.switching import Shown, Switch
 from entourage.wiring import Wired
 
 _ASK_AGAIN_S = 0.5
+_DECIDED_AS = "decided_as"  # in a move's document: the move on whose decision it counts, if not its own
 
 
 @contextmanager
@@ -44,7 +45,7 @@ def recovering(wired: Wired, records: MoveRecords, shown: Shown) -> Recover:
     """How this process brings a move to its end that another one has begun."""
 
     async def recover(move: str, document: Mapping[str, Any]) -> dict[str, Any]:
-        switch = Switch(wired=wired, records=records, move=move, shown=shown)
+        switch = Switch(wired=wired, records=records, move=document.get(_DECIDED_AS, move), shown=shown)
         return (await switch.recover(document)).to_json()
 
     return recover
@@ -99,6 +100,35 @@ async def take_over(wired: Wired, shown: Shown) -> dict[str, dict[str, Any]]:
                 results = await moves.take_over(waiting)
         await wired.guard.end()
         return {move: {**result, "recovery_s": round(time.time() - began, 3)} for move, result in results.items()}
+
+
+async def finish(wired: Wired, shown: Shown, ended: KnownMove) -> dict[str, dict[str, Any]]:
+    """Do again what a move that ended with problems has left, and return the result by the id that this is kept as.
+
+    It is kept as a move of its own, which counts on the decision of the first: killed in between, it is recovered like
+    any other. LabError if somebody else drives a move.
+    """
+    from entourage.engine.durable import DurableMoves  # noqa: PLC0415 - slow to import
+
+    place, again = wired.place, f"{ended.move}-again"
+    document = {**ended.document, _DECIDED_AS: ended.document.get(_DECIDED_AS, ended.move)}
+    with exclusive_move(place.name), open_records(place) as records:
+        recover = recovering(wired, records, shown)
+        async with DurableMoves(records.url, recover=recover) as moves:
+            result = await moves.begin(again, document, lambda: recover(again, document))
+        await wired.guard.end()
+    return {again: dict(result)}
+
+
+def find_unfinished(place: Place, move: str) -> KnownMove:
+    """The move of that id, which is open; or it is the latest, and ended with problems. LabError if it is neither."""
+    found = find_move(place, move)
+    if found.ended is None or not found.ended.get("problems"):
+        return find_open(place, move)
+    (latest, *_) = all_moves(place)
+    if latest.move != move:
+        raise LabError(f"{move} has ended, and {latest.move} came after it: what it has left is not to be undone now")
+    return found
 
 
 def find_open(place: Place, move: str) -> KnownMove:

@@ -39,6 +39,7 @@ class Switched:
     outcome: str
     reason: str | None = None
     problems: tuple[str, ...] = ()
+    unverified: tuple[str, ...] = ()  # those problems that say that the target does not serve
     stopped: Mapping[MemberId, float] = field(default_factory=dict)
     resumed: Mapping[MemberId, float] = field(default_factory=dict)
     copied: Mapping[MemberId, int] = field(default_factory=dict)
@@ -52,7 +53,9 @@ class Switched:
 def switched_from_json(data: Mapping[str, Any]) -> Switched:
     """From a document."""
     marks = [Mark(**mark) for mark in data["marks"]]
-    return Switched(**{**data, "problems": tuple(data["problems"]), "marks": marks})
+    return Switched(
+        **{**data, **{name: tuple(data.get(name, ())) for name in ("problems", "unverified")}, "marks": marks}
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +148,7 @@ def _of_group(done: Outcome) -> Switched:
         return Switched(
             outcome="committed",
             problems=done.state.problems,
+            unverified=done.state.unverified,
             stopped=at.stopped,
             resumed=at.resumed,
             copied=at.copied,

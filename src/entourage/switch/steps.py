@@ -10,6 +10,7 @@ from entourage.switch.types import (
     AbortRequested,
     Approved,
     Armed,
+    CheckPath,
     Cleaned,
     Cleaning,
     CleanUp,
@@ -31,6 +32,7 @@ from entourage.switch.types import (
     Held,
     IngressFlipped,
     Lost,
+    NotFlipped,
     PathReady,
     Prepared,
     Preparing,
@@ -110,7 +112,7 @@ def _copying(state: Copying, event: Event) -> Step:
             if waiting == [member]:
                 if state.group.policy.waits:
                     return Waiting(group=state.group, left=held), ()
-                return _next_round(Converging(group=state.group, round=0, refreshing=frozenset(), left=held))
+                return _converge(state.group, held)
             return replace(state, held=held), (Copy(waiting[1]),)
         case Stopped(member, _):
             # Others have not even been copied: back, before somebody notices.
@@ -132,14 +134,20 @@ def approved(group: Group) -> Group:
 def _waiting(state: Waiting, event: Event) -> Step:
     match event:
         case Approved():
-            first = Converging(group=approved(state.group), round=0, refreshing=frozenset(), left=state.left)
-            return _next_round(first)
+            return _converge(approved(state.group), state.left)
         case Stopped(member, _):
             return _back(state.group, Failed(f"hold {member}", "it stopped by itself while the move was waiting"))
         case Failed() | AbortRequested():
             return _back(state.group, event)
         case _:
             raise _unlisted(state, event)
+
+
+def _converge(group: Group, left: Mapping[MemberId, int]) -> Step:
+    """The first joint refresh; and minutes after it was staged, is the path at the target still as it should be?"""
+    first = Converging(group=group, path_ready=not group.moves_ingress, round=0, refreshing=frozenset(), left=left)
+    after, commands = _next_round(first)
+    return after, (CheckPath(), *commands) if group.moves_ingress else commands
 
 
 def _next_round(state: Converging) -> Step:
@@ -151,7 +159,7 @@ def _next_round(state: Converging) -> Step:
         reason = f"the group does not converge: after {state.round} refreshes {_left(state)}, {limit}"
         return _back(state.group, Failed("converge", reason))
     if left <= policy.enough_bytes or state.round >= policy.max_rounds:
-        return _stop_all(state.group, {})
+        return _stop_all(state.group, {}) if state.path_ready else (replace(state, refreshing=frozenset()), ())
     # A member with little left stays held: after another pass it would have nothing to send, and stop by itself.
     floor = policy.enough_bytes / (2 * len(state.left))
     waiting = {m: left for m, left in state.left.items() if left > floor}
@@ -184,9 +192,15 @@ def _pace(left: Mapping[MemberId, int], member: MemberId, link_rate: float) -> f
 
 def _converging(state: Converging, event: Event) -> Step:
     match event:
+        case Stopped(member, _) if not state.path_ready:
+            reason = "it stopped by itself before the path at the target was seen to be ready"
+            return _back(state.group, Failed(f"refresh {member}", reason))
         case Stopped(member, at):
             # It found nothing more to send, and stopped by itself: that is the moment for all.
             return _stop_all(state.group, {member: at})
+        case PathReady():
+            ready = replace(state, path_ready=True)
+            return (ready, ()) if state.refreshing else _next_round(ready)
         case Held(member, left):
             refreshing = state.refreshing - {member}
             after = replace(state, refreshing=refreshing, left={**state.left, member: left})
@@ -278,16 +292,26 @@ def _resuming(state: Resuming, event: Event) -> Step:
             state = replace(state, lost={**state.lost, member: reason})
         case IngressFlipped():
             state = replace(state, flipped=True)
+        case NotFlipped(reason):
+            # The source's edge carries the users to the target. A recovery may not have asked it to yet.
+            after, commands = _all_resumed(replace(state, unflipped=reason))
+            return after, (RedirectIngress(), *commands)
         case Held() | Stopped() | AbortRequested():
             return state, ()
         case Failed():
             raise ProtocolError(f"after the commit there is only forward; the engine tries again, yet: {event}")
         case _:
             raise _unlisted(state, event)
-    if state.flipped and set(state.resumed) | set(state.lost) == state.group.members():
-        times = SwitchTimes(stopped=state.stopped, resumed=state.resumed, copied=state.drained)
-        return Verifying(group=state.group, times=times, lost=state.lost), (Verify(),)
-    return state, ()
+    return _all_resumed(state)
+
+
+def _all_resumed(state: Resuming) -> Step:
+    """Try the chain, if all that there is runs and the route has flipped, or never will."""
+    is_routed = state.flipped or state.unflipped is not None
+    if not is_routed or set(state.resumed) | set(state.lost) != state.group.members():
+        return state, ()
+    times = SwitchTimes(stopped=state.stopped, resumed=state.resumed, copied=state.drained)
+    return Verifying(group=state.group, times=times, unflipped=state.unflipped, lost=state.lost), (Verify(),)
 
 
 def _verifying(state: Verifying, event: Event) -> Step:
@@ -304,21 +328,30 @@ def _verifying(state: Verifying, event: Event) -> Step:
         f"{member} is lost at the target ({why}); what stands still of it on {state.group.sources[member]} is kept"
         for member, why in sorted(state.lost.items())
     )
-    after = Cleaning(group=state.group, times=state.times, problems=(*lost, *problems))
-    return after, (CleanUp(frozenset(state.lost)),)
+    unflipped = () if state.unflipped is None else (_unflipped(state.group, state.unflipped),)
+    found = (*lost, *unflipped, *problems)
+    after = Cleaning(group=state.group, times=state.times, problems=found, unverified=problems)
+    return after, (CleanUp(frozenset(state.lost), keep_ingress=state.unflipped is not None),)
+
+
+def _unflipped(group: Group, why: str) -> str:
+    return (
+        f"the route could not be moved ({why}): users still enter at {group.source_site}, whose edge sends them on to"
+        f" {group.target_site}; resume the move when the edge of {group.target_site} is well again"
+    )
 
 
 def _cleaning(state: Cleaning, event: Event) -> Step:
     match event:
         case Cleaned():
-            return Done(group=state.group, times=state.times, problems=state.problems), ()
+            problems = state.problems
         case Failed(what, reason):
             problems = (*state.problems, f"{what}: {reason}")
-            return Done(group=state.group, times=state.times, problems=problems), ()
         case Held() | Stopped() | AbortRequested():
             return state, ()
         case _:
             raise _unlisted(state, event)
+    return Done(group=state.group, times=state.times, problems=problems, unverified=state.unverified), ()
 
 
 def _undoing(state: Undoing, event: Event) -> Step:

@@ -58,7 +58,10 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class PathReady:
-    """Segments that need it are stretched, and the ingress is staged at the target (as far as the group needs it)."""
+    """Segments that need it are stretched, and the ingress is staged at the target (as far as the group needs it).
+
+    Or, as the answer to CheckPath: it is still so.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +132,13 @@ class IngressFlipped:
 
 
 @dataclass(frozen=True, slots=True)
+class NotFlipped:
+    """The target could not be made the preferred one, however often it was tried."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Verified:
     """The chain was tried at the target; `problems` is empty if it works."""
 
@@ -162,7 +172,7 @@ class AbortRequested:
 
 Event = (
     Prepared | PathReady | Armed | Held | Approved | Stopped | Drained | Disarmed | Recorded | Resumed | Lost
-    | IngressFlipped     | Verified | Cleaned | Undone | Failed | AbortRequested
+    | IngressFlipped | NotFlipped | Verified | Cleaned | Undone | Failed | AbortRequested
 )  # fmt: skip
 
 
@@ -180,6 +190,14 @@ class Prepare:
 @dataclass(frozen=True, slots=True)
 class PreparePath:
     """Stretch segments and stage the ingress, as the group needs it. Answered by PathReady."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckPath:
+    """See that the target's edge still announces, and that the provider hears it: after the commit it is too late.
+
+    Answered by PathReady.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +267,7 @@ class Resume:
 
 @dataclass(frozen=True, slots=True)
 class FlipIngress:
-    """Make the target's route the preferred one. Answered by IngressFlipped."""
+    """Make the target's route the preferred one. Answered by IngressFlipped or NotFlipped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,9 +280,11 @@ class CleanUp:
     """Remove sources, then withdraw the old route when it is quiet, then the tunnel. Answered by Cleaned.
 
     `keep`: whose targets are lost. What stands still at the source is the last that there is of them, and stays.
+    `keep_ingress`: users still enter at the source; its route and its tunnel to the target stay.
     """
 
     keep: frozenset[MemberId] = frozenset()
+    keep_ingress: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,8 +293,8 @@ class Undo:
 
 
 Command = (
-    Prepare | PreparePath | Arm | Copy | Refresh | Repace | Stop | RedirectIngress | Drain | Disarm | RecordCommit
-    | Resume | FlipIngress | Verify | CleanUp | Undo
+    Prepare | PreparePath | CheckPath | Arm | Copy | Refresh | Repace | Stop | RedirectIngress | Drain | Disarm
+    | RecordCommit | Resume | FlipIngress | Verify | CleanUp | Undo
 )  # fmt: skip
 
 
@@ -309,9 +329,13 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Converging:
-    """All are held; joint refreshes make what is left small. Everything runs at the source."""
+    """All are held; joint refreshes make what is left small. Everything runs at the source.
+
+    Nobody is stopped before the path at the target was looked at once more: `path_ready`.
+    """
 
     group: Group
+    path_ready: bool
     round: int
     refreshing: frozenset[MemberId]
     left: Mapping[MemberId, int]
@@ -364,34 +388,41 @@ class Resuming:
     drained: Mapping[MemberId, int]
     resumed: Mapping[MemberId, float]
     flipped: bool
+    unflipped: str | None = None  # why the route could not be flipped, when that was given up
     lost: Mapping[MemberId, str] = field(default_factory=dict)  # why
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verifying:
-    """All run at the target, but for the `lost` (why); the chain is tried."""
+    """All run at the target, but for the `lost` (why); the chain is tried. `unflipped`: as in Resuming."""
 
     group: Group
     times: "SwitchTimes"
+    unflipped: str | None = None
     lost: Mapping[MemberId, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cleaning:
-    """What the source does not need any more is removed."""
+    """What the source does not need any more is removed. `unverified`: what the verification found."""
 
     group: Group
     times: "SwitchTimes"
     problems: tuple[str, ...]
+    unverified: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
-    """All at the target, nothing left over. `problems`: what the verification or the cleaning found."""
+    """All at the target, nothing left over. `problems`: what the verification or the cleaning found.
+
+    `unverified`: those of the verification alone. What runs at the target does not serve, or not everybody.
+    """
 
     group: Group
     times: "SwitchTimes"
     problems: tuple[str, ...]
+    unverified: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -170,6 +170,9 @@ class Simulation:
             self._seen_faults, self._tries = self._misfortune.begun, 0
         is_healed = self._is_healed
         self._tries += is_healed
+        if done.exception() is None:
+            self._check_nobody_is_left(client)
+        self._guards.died(client)
         error = done.exception()
         if error is not None:
             world.note(client.name, f"fails: {error!r}")
@@ -190,6 +193,19 @@ class Simulation:
         if self._tries >= _TRIES_AFTER_HEALING:
             world.violate(f"does not come to a good end, and nothing is wrong any more: {error or state.problems}")
         self._again()
+
+    def _check_nobody_is_left(self, client: Client) -> None:
+        """Who says that the move has ended leaves no member standing that no guard watches.
+
+        One who fails before it knows the decision may have to: it could be a commit.
+        """
+        world, sources = self.world, self.world.scenario.group.sources
+        if world.is_committed():
+            return
+        for member, host in sources.items():
+            copy, guard = world.copies.get((member, host)), world.guards[host]
+            if copy is not None and copy.state is RunState.PAUSED and guard.is_alive and member not in guard.armed:
+                world.violate(f"{client.name} has left {member} standing on {host}, and no guard is armed for it")
 
     def _check_told(self, client: Client, state: sw.Done | sw.RolledBack) -> None:
         """Who says that all is well at the target has tried it."""

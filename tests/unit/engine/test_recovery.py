@@ -7,7 +7,9 @@ from engine_setup import EAST, LB, SHOP, WEST, Stage, a_group, host, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from entourage.drivers.memory import Fault
 from entourage.engine.mover import GroupMover, Outcome, RecoveryError
+from entourage.ports.errors import PermanentError, TemporaryError
 from entourage.ports.hypervisor import RunState
 from entourage.ports.journal import Decision
 from entourage.switch import Group
@@ -106,3 +108,38 @@ def test_a_member_that_runs_at_the_target_without_a_commit_is_left_alone() -> No
 
     run(work())
     assert stage.world.running(LB) == [host(LB, WEST)]
+
+
+def test_a_route_that_could_not_be_moved_is_moved_when_the_move_is_finished_later() -> None:
+    stage = Stage()
+
+    async def work() -> tuple[Outcome, list[str], Outcome]:
+        await stage.rest()
+        stage.world.inject(Fault(method="ingress.flip", error=TemporaryError("the edge is dead", delay=10), calls=32))
+        first = await stage.mover().run(a_group())
+        traces = stage.traces(home=WEST)
+        return first, traces, await stage.mover().recover(a_group(), REASON)
+
+    first, traces, second = run(work())
+    assert isinstance(first.state, sw.Done)
+    assert "the route could not be moved (the edge is dead)" in first.state.problems[0]
+    assert traces == ["east announces: active", "west announces: staged", "east tunnels to west"]
+    require_whole(stage, second)
+
+
+def test_a_source_that_does_not_run_again_keeps_its_guard() -> None:
+    stage = Stage()
+
+    async def work() -> Outcome:
+        await stage.rest()
+        stage.world.inject(Fault(method="hypervisor.drain", error=PermanentError("it hangs")))
+        stage.world.inject(Fault(method="hypervisor.resume", error=TemporaryError("it hangs", delay=0.5), calls=15))
+        outcome = await stage.mover().run(a_group())
+        assert [m.id for m in SHOP.members if stage.world.copies[(m.id, host(m.id, EAST))].state is RunState.PAUSED]
+        stage.guard.gone()
+        return outcome
+
+    outcome = run(work())
+    assert isinstance(outcome.state, sw.RolledBack)
+    assert outcome.state.problems
+    assert all(stage.world.copies[(m.id, host(m.id, EAST))].state is RunState.RUNNING for m in SHOP.members)

@@ -29,6 +29,8 @@ def happen_at_random(data: st.DataObject, run: Run, *, stops_itself: bool) -> No
 
 def can_stop(state: sw.State) -> bool:
     """Whether members may stand still without anything being wrong."""
+    if isinstance(state, sw.Converging) and not state.path_ready:
+        return False
     return not isinstance(state, sw.Preparing | sw.Copying | sw.Done | sw.RolledBack)
 
 
@@ -140,12 +142,12 @@ LISTED: dict[type, set[type]] = {
     sw.Preparing: {sw.Prepared, sw.PathReady, sw.Armed, sw.Failed, sw.AbortRequested},
     sw.Copying: {sw.Held, sw.Stopped, sw.Failed, sw.AbortRequested},
     sw.Waiting: {sw.Stopped, sw.Failed, sw.AbortRequested},
-    sw.Converging: {sw.Held, sw.Stopped, sw.Failed, sw.AbortRequested},
+    sw.Converging: {sw.PathReady, sw.Held, sw.Stopped, sw.Failed, sw.AbortRequested},
     sw.Stopping: {sw.Stopped, sw.Held, sw.Failed, sw.AbortRequested},
     sw.Draining: {sw.Drained, sw.Held, sw.Stopped, sw.Failed, sw.AbortRequested},
     sw.Disarming: {sw.Disarmed, sw.Held, sw.Stopped, sw.Failed, sw.AbortRequested},
     sw.Committing: {sw.Recorded, sw.Held, sw.Stopped, sw.Failed, sw.AbortRequested},
-    sw.Resuming: {sw.Resumed, sw.Lost, sw.IngressFlipped, sw.Held, sw.Stopped, sw.AbortRequested},
+    sw.Resuming: {sw.Resumed, sw.Lost, sw.IngressFlipped, sw.NotFlipped, sw.Held, sw.Stopped, sw.AbortRequested},
     sw.Verifying: {sw.Verified, sw.Held, sw.Stopped, sw.Failed, sw.AbortRequested},
     sw.Cleaning: {sw.Cleaned, sw.Held, sw.Stopped, sw.Failed, sw.AbortRequested},
     # Answers of what was under way when the undoing began arrive here, whatever they are.
@@ -169,6 +171,7 @@ EVENTS: dict[type, sw.Event] = {
     sw.Resumed: sw.Resumed(A, 11.0),
     sw.Lost: sw.Lost(A, "it is gone"),
     sw.IngressFlipped: sw.IngressFlipped(),
+    sw.NotFlipped: sw.NotFlipped("no answer"),
     sw.Verified: sw.Verified(()),
     sw.Cleaned: sw.Cleaned(),
     sw.Undone: sw.Undone(),
@@ -232,6 +235,53 @@ def test_one_that_stops_by_itself_while_converging_stops_all_at_once() -> None:
     run.waiting = [command for command in run.waiting if not isinstance(command, sw.Refresh)]
     run.finish()
     assert run.require(sw.Done).times.stopped[B] == 9.0
+
+
+def at_the_check(group: Group) -> Run:
+    """All are copied, and the path at the target is being looked at."""
+    run = advance_to(sw.Copying, group)
+    while not isinstance(run.state, sw.Converging):
+        run.answer(run.waiting[0], left=10**6)
+    assert sw.CheckPath() in run.waiting
+    return run
+
+
+def test_nobody_is_stopped_before_the_path_at_the_target_was_looked_at_again() -> None:
+    run = at_the_check(a_group(max_rounds=1))
+    run.answer_all([sw.Refresh])
+    run.require(sw.Converging)
+    run.answer_all([sw.Repace])
+    assert run.waiting == [sw.CheckPath()]
+    run.answer(sw.CheckPath())
+    run.require(sw.Stopping)
+
+
+def test_a_path_at_the_target_that_is_broken_by_now_ends_the_move_before_anybody_stops() -> None:
+    run = at_the_check(a_group())
+    run.happen(sw.Failed("checkpath", "bgpd does not answer"))
+    assert run.require(sw.Undoing).reason == "checkpath: bgpd does not answer"
+    assert not any(isinstance(command, sw.Stop) for command in run.commands)
+
+
+def test_one_that_stops_by_itself_before_the_path_was_looked_at_ends_the_move() -> None:
+    run = at_the_check(a_group())
+    run.happen(sw.Stopped(B, 9.0))
+    assert B in run.require(sw.Undoing).reason
+
+
+def test_a_route_that_cannot_be_moved_keeps_the_way_by_the_source_and_says_so() -> None:
+    run = advance_to(sw.Resuming)
+    run.waiting.remove(sw.FlipIngress())
+    before = len(run.commands)
+    run.happen(sw.NotFlipped("bgpd does not answer"))
+    assert run.commands[before:] == [sw.RedirectIngress()]  # a recovery may not have asked for it yet
+    run.answer_all([sw.Resume])
+    run.answer_all([sw.Verify])
+    assert run.commands[-1] == sw.CleanUp(keep_ingress=True)
+    run.answer_all([sw.CleanUp])
+    (problem,) = run.require(sw.Done).problems
+    assert "bgpd does not answer" in problem
+    assert "users still enter at east" in problem
 
 
 @given(data=st.data())

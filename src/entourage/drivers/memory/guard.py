@@ -20,13 +20,13 @@ class MemoryGuard:
     async def arm(self, service: Service, sources: Mapping[MemberId, HostId], *, deadline_s: float) -> None:
         """From now on, by the world's clock."""
         async with self._world.call("guard.arm", service.id):
-            self._armed = {member: (host, deadline_s) for member, host in sources.items()}
-            self._run_again = set()
+            self._armed |= {member: (host, deadline_s) for member, host in sources.items()}
+            self._run_again -= set(sources)
 
     async def disarm(self, service: Service, sources: Mapping[MemberId, HostId]) -> frozenset[MemberId]:
         """No more; who was run again since."""
         async with self._world.call("guard.disarm", service.id):
-            self._armed = {}
+            self._armed = {member: armed for member, armed in self._armed.items() if member not in sources}
             return frozenset(self._run_again & set(sources))
 
     def gone(self) -> None:
