@@ -218,7 +218,7 @@ def _where(after: Observation, source: str, target: str) -> str:
 
 def _left_over(after: Observation, case: Case) -> list[str]:
     """What should not be there, but for what the case itself has killed."""
-    mine: tuple[str, ...] = ("the guard on",) if case.breaks_lab else ()
+    mine: tuple[str, ...] = ("the guard on", "the edge of") if case.breaks_lab else ()
     if case.kills:
         mine = (f"{case.kills} runs nowhere",)
     return [oddity for oddity in after.oddities() if not oddity.startswith(mine)]

@@ -19,7 +19,7 @@ from entourage.drivers.netns import Namespace
 from entourage.drivers.vty import Vty
 from entourage.model.ids import RegionId, SiteId
 from entourage.model.world import Service
-from entourage.ports.errors import OutcomeUnknownError, PermanentError
+from entourage.ports.errors import OutcomeUnknownError, PermanentError, TemporaryError
 from entourage.ports.ingress import Announcement, IngressCapability, IngressState
 
 MED: Mapping[Announcement, int] = {
@@ -81,7 +81,10 @@ class FrrIngress:
 
     async def best_site(self, service: Service) -> Mapping[RegionId, SiteId]:
         """For each region the site whose edge is the way out of its provider router's best path."""
-        best = (await self._tables(service.prefix)).best
+        try:
+            best = (await self._tables(service.prefix)).best
+        except TemporaryError:
+            return {}
         return {region: best[site] for region, site in self._near.items() if site in best}
 
     async def activate(self, service: Service, site: SiteId) -> None:
@@ -151,9 +154,15 @@ class FrrIngress:
             return Announcement.ABSENT
         return next((a for a, med in MED.items() if med == own[0].get("metric")), Announcement.ACTIVE)
 
+    async def _observed(self, prefix: IPv4Network, site: SiteId) -> Announcement:
+        try:
+            return await self._announcement(prefix, site)
+        except TemporaryError:  # bgpd is dead: what else there is to see of the edge is seen all the same
+            return Announcement.UNKNOWN
+
     async def _state(self, service: Service, site: SiteId) -> IngressState:
         announcement, route = await asyncio.gather(
-            self._announcement(service.prefix, site),
+            self._observed(service.prefix, site),
             self._namespaces[site].do(lambda kernel: kernel.find_route(service.prefix)),
         )
         late = {edge.late: other for other, edge in self._edges.items()}

@@ -14,6 +14,9 @@ from entourage.ports.ingress import Announcement, IngressState
 from entourage.wiring import Wired
 
 
+_NOT_ANNOUNCED = (Announcement.ABSENT, Announcement.UNKNOWN)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
     """The snapshot that pure layers read, and what else was seen: every copy, every edge, every stretched segment.
@@ -47,9 +50,12 @@ class Observation:
                 found.append(f"{member} on {host} is {state.value}")
         found += [f"{m} has copies on {', '.join(hosts)}" for m, hosts in sorted(where.items()) if len(hosts) > 1]
         found += [f"{m.id} runs nowhere" for m in self.snapshot.service.members if m.id not in where]
-        announced = [site for site, edge in self.edges.items() if edge.announcement is not Announcement.ABSENT]
+        announced = [s for s, edge in self.edges.items() if edge.announcement not in _NOT_ANNOUNCED]
         if len(announced) != 1:
             found.append(f"{self.snapshot.service.prefix} is announced at {', '.join(announced) or 'no site'}")
+        found += [
+            f"the edge of {s} does not answer" for s, e in self.edges.items() if e.announcement is Announcement.UNKNOWN
+        ]
         found += [f"the edge of {s} tunnels to {e.tunnel_to}" for s, e in self.edges.items() if e.tunnel_to]
         found += [f"the guard on {host} does not answer" for host in self.unguarded]
         return found

@@ -31,6 +31,7 @@ class Announcement(Enum):
     STAGED = "staged"  # announced, and less preferred than an active one
     ACTIVE = "active"  # announced at the normal preference
     PREFERRED = "preferred"  # announced above the normal preference: just flipped, the other still there
+    UNKNOWN = "unknown"  # the edge does not answer; only ever observed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,11 +50,14 @@ class Ingress(Protocol):
         ...
 
     async def observe(self, service: Service) -> Mapping[SiteId, IngressState]:
-        """The state at every site, read from the edges themselves, never from memory."""
+        """The state at every site, read from the edges themselves, never from memory; UNKNOWN where one is silent."""
         ...
 
     async def best_site(self, service: Service) -> Mapping[RegionId, SiteId]:
-        """For each region the site at which its packets for the prefix enter now, read from the provider."""
+        """For each region the site at which its packets for the prefix enter now, read from the provider.
+
+        A region of which the provider does not tell is left out.
+        """
         ...
 
     async def activate(self, service: Service, site: SiteId) -> None:
