@@ -17,6 +17,7 @@ from entourage.ports.errors import OutcomeUnknownError, PermanentError
 from entourage.ports.journal import Decision
 
 VERSION = 1
+_PRIMARY = 0xFF  # of an extended result code: https://www.sqlite.org/rescode.html
 _BUSY_S = 5.0  # how long one write waits for another process's
 _tables = sa.MetaData()
 _version = sa.Table("entourage_version", _tables, sa.Column("version", sa.Integer, primary_key=True))
@@ -120,6 +121,17 @@ class DatabaseJournal:
         self._engine = engine
         self._move = move
 
+    async def check(self) -> None:
+        """A transaction that leaves all as it is: OutcomeUnknownError if the database does not take it."""
+        await asyncio.to_thread(self._write_nothing)
+
+    def _write_nothing(self) -> None:
+        try:
+            with self._engine.begin() as connection:
+                connection.execute(_version.update().values(version=VERSION))
+        except DatabaseError as error:
+            raise OutcomeUnknownError(f"the database of moves takes no records: {_words(error)}") from error
+
     async def decide(self, decision: Decision) -> Decision:
         """Insert the row; if the database says that there is one, read what stands."""
         return await asyncio.to_thread(self._decide, decision)
@@ -135,10 +147,26 @@ class DatabaseJournal:
                     found = connection.execute(sa.select(_decisions.c.decision).filter_by(move=self._move))
                     return Decision(found.scalar_one())
         except OperationalError as error:  # locked, full, or gone: whether the commit got through is not always known
+            if self._is_refused(error):
+                raise PermanentError(f"the decision on {self._move} was not written: {_words(error)}") from error
             raise OutcomeUnknownError(f"the decision on {self._move}: {_words(error)}") from error
         except DatabaseError as error:
             raise PermanentError(f"the decision on {self._move}: {_words(error)}") from error
         return decision
+
+    def _is_refused(self, error: OperationalError) -> bool:
+        """Whether SQLite had no place to write to, and a look at the database says that nothing was written.
+
+        Its transactions are local and over by now, so what can be read does not change any more.
+        """
+        code = getattr(error.orig, "sqlite_errorcode", None)
+        if code is None or code & _PRIMARY not in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+            return False
+        try:
+            with self._engine.connect() as connection:
+                return connection.execute(sa.select(_decisions.c.move).filter_by(move=self._move)).first() is None
+        except DatabaseError:
+            return False
 
 
 def _engine(url: str) -> Engine:

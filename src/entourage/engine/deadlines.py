@@ -7,7 +7,7 @@ from entourage.switch import types as sw
 DEADLINE_S: Mapping[type[sw.Command], float] = {
     sw.Prepare: 60,
     sw.PreparePath: 30,
-    sw.CheckPath: 10,
+    sw.CheckReady: 10,
     sw.Arm: 10,
     sw.Copy: 900,
     sw.Refresh: 60,

@@ -82,7 +82,7 @@ class GroupMover:
         self._watchers: list[asyncio.Task[None]] = []
         self._cancelled: set[asyncio.Task[None]] = set()
         self._made: set[MemberId] = set()  # whose target instance is this move's own
-        self._runs_again: set[MemberId] = set()  # who runs at the source again after an undo
+        self._is_guarded = False  # as far as this process knows
         self._marks: list[Mark] = []
 
     def abort(self, reason: str) -> None:
@@ -260,29 +260,24 @@ class GroupMover:
                 return await self._do_for_all(command, group)
 
     async def _do_for_all(self, command: sw.Command, group: Group) -> sw.Event | None:
-        ingress, service = self._drivers.ingress, self._service
+        service = self._service
         match command:
-            case sw.RedirectIngress():
-                await ingress.tunnel(service, source=group.source_site, target=group.target_site)
-                self._mark("redirected")
-                return None
-            case sw.CheckPath():
-                await ingress.stage(service, group.target_site)  # asked for twice: it looks, and mends what is mendable
-                return sw.PathReady()
+            case sw.RedirectIngress() | sw.FlipIngress():
+                return await self._route(command, group)
+            case sw.CheckReady():
+                return await self._check_ready(group)
             case sw.Arm():
                 await self._drivers.guard.arm(service, group.sources, deadline_s=GUARD_DEADLINE_S)
+                self._is_guarded = True
                 return sw.Armed()
             case sw.Disarm():
+                self._is_guarded = False
                 return sw.Disarmed(await self._drivers.guard.disarm(service, group.sources))
             case sw.RecordCommit():
                 decision = await self._journal.decide(Decision.COMMIT)
                 return (
                     sw.Recorded() if decision is Decision.COMMIT else sw.Failed("commit", "it was decided to go back")
                 )
-            case sw.FlipIngress():
-                await ingress.flip(service, group.target_site)
-                self._mark("flipped")
-                return sw.IngressFlipped()
             case sw.Verify():
                 return sw.Verified(await self._drivers.verifier.problems(service))
             case sw.CleanUp():
@@ -293,6 +288,23 @@ class GroupMover:
                 return sw.Failed("undo", "; ".join(problems)) if problems else sw.Undone()
             case _:
                 raise AssertionError(f"unknown command {command}")
+
+    async def _route(self, command: sw.RedirectIngress | sw.FlipIngress, group: Group) -> sw.Event | None:
+        ingress, target = self._drivers.ingress, group.target_site
+        if isinstance(command, sw.FlipIngress):
+            await ingress.flip(self._service, target)
+            self._mark("flipped")
+            return sw.IngressFlipped()
+        await ingress.tunnel(self._service, source=group.source_site, target=target)
+        self._mark("redirected")
+        return None
+
+    async def _check_ready(self, group: Group) -> sw.Event:
+        await self._journal.check()
+        if group.moves_ingress:
+            # Asked for twice: it looks, and mends what it can.
+            await self._drivers.ingress.stage(self._service, group.target_site)
+        return sw.Ready()
 
     async def _resume(self, member: MemberId, target: HostId) -> sw.Event:
         """Let the target run. One that is gone will never run, however often it is tried: the others go on."""
@@ -312,6 +324,9 @@ class GroupMover:
             if m not in wanted.keep
         ]
         parts += [_insist(f"unstretch {s}", partial(drivers.segments.unstretch, service, s)) for s in group.unstretch]
+        if wanted.keep_ingress:
+            redirect = partial(drivers.ingress.tunnel, service, source=group.source_site, target=group.target_site)
+            parts.append(_insist(f"redirect at {group.source_site}", redirect))
         problems = await _all(parts)
         retires = group.moves_ingress and not wanted.keep_ingress
         for what, work, deadline_s in _retirement(drivers, service, group) if retires else ():
@@ -325,21 +340,19 @@ class GroupMover:
 
         Whatever fails, the rest is put back all the same; returns what could not be.
         """
-        ingress, segments, service = self._drivers.ingress, self._drivers.segments, self._service
+        ingress, segments = self._drivers.ingress, self._drivers.segments
+        service, sources = self._service, group.sources
         if self._cancelled:
             await asyncio.wait(self._cancelled, timeout=PART_DEADLINE_S)
-        users_first = [self._put_back(member, host) for member, host in group.sources.items()]
-        if group.moves_ingress:
-            users_first.append(_insist("untunnel", partial(ingress.untunnel, service, source=group.source_site)))
-        problems = await _all(users_first)
-        standing = await self._standing(group.sources)
-        others = {member: host for member, host in group.sources.items() if member not in standing}
+        doubtful, redirected = await asyncio.gather(self._put_back_all(sources), self._untunnel(group))
+        problems = [redirected] if redirected else []
         # Last among what users need: until they all run, a guard is what helps if we die now. And one that would not
-        # run however often it was asked to is the guard's from now on: nobody is left standing without a deadline.
-        traces = [_insist("disarm the guards", partial(self._drivers.guard.disarm, service, others))]
-        if standing:
-            arm = partial(self._drivers.guard.arm, service, standing, deadline_s=GUARD_DEADLINE_S)
-            traces.append(_insist(f"arm the guards for {', '.join(sorted(standing))}", arm))
+        # run, or whose copy may still complete and stop it, stays the guard's: nobody stands without a deadline.
+        watched = await self._still_there({member: sources[member] for member in doubtful})
+        traces = [self._disarm({member: host for member, host in sources.items() if member not in watched})]
+        if watched and not self._is_guarded:
+            arm = partial(self._drivers.guard.arm, service, watched, deadline_s=GUARD_DEADLINE_S)
+            traces.append(_insist(f"arm the guards for {', '.join(sorted(watched))}", arm))
         traces += [
             _insist(f"remove {member} on {host}", partial(self._remove_own, member, host))
             for member, host in group.targets.items()
@@ -347,27 +360,43 @@ class GroupMover:
         if group.moves_ingress:
             traces.append(_insist("withdraw", partial(ingress.withdraw, service, group.target_site)))
         traces += [_insist(f"unstretch {s}", partial(segments.unstretch, service, s)) for s in group.stretch]
-        return problems + await _all(traces)
+        problems += await _all(traces)
+        if doubtful:
+            # Their copies' targets are gone now, so those that would not be given up have ended: once more.
+            doubtful = await self._put_back_all({member: sources[member] for member in doubtful})
+            problems += await _all([self._disarm({m: host for m, host in watched.items() if m not in doubtful})])
+        return [*doubtful.values(), *problems]
+
+    async def _untunnel(self, group: Group) -> str | None:
+        if not group.moves_ingress:
+            return None
+        untunnel = partial(self._drivers.ingress.untunnel, self._service, source=group.source_site)
+        return await _insist("untunnel", untunnel)
+
+    async def _disarm(self, sources: Mapping[MemberId, HostId]) -> str | None:
+        disarm = partial(self._drivers.guard.disarm, self._service, sources)
+        return await _insist("disarm the guards", disarm) if sources else None
+
+    async def _put_back_all(self, sources: Mapping[MemberId, HostId]) -> dict[MemberId, str]:
+        """All at once; of those of whom it is not certain that they run and go on running, why."""
+        problems = await asyncio.gather(*(self._put_back(member, host) for member, host in sources.items()))
+        return {member: problem for member, problem in zip(sources, problems, strict=True) if problem}
+
+    async def _still_there(self, sources: Mapping[MemberId, HostId]) -> dict[MemberId, HostId]:
+        """Those that are not known to be gone for good."""
+        states = await self._look_at(sources)
+        return {m: host for m, host in sources.items() if states[m] not in (RunState.ABSENT, RunState.FAILED)}
 
     async def _put_back(self, member: MemberId, source: HostId) -> str | None:
         # The copy is ended before the member runs: it might complete, and stop the member again.
         abandon = partial(self._drivers.hypervisor.abandon, self._service.member(member), source=source)
         problem = await _insist(f"abandon the copy of {member}", abandon)
-        standing = await _insist(f"resume {member} on {source}", partial(self._run_again, member, source))
-        if standing is None:
-            self._runs_again.add(member)
-        return standing or problem
+        return await _insist(f"resume {member} on {source}", partial(self._run_again, member, source)) or problem
 
     async def _run_again(self, member: MemberId, source: HostId) -> None:
         """Look, then act: it may have been stopped or not, by us or by itself, and nobody told us yet."""
         if await self._drivers.hypervisor.look(member, source) is not RunState.RUNNING:
             await self._drivers.hypervisor.resume(self._service.member(member), source)
-
-    async def _standing(self, sources: Mapping[MemberId, HostId]) -> dict[MemberId, HostId]:
-        """Those that could not be run again, unless they are there no more."""
-        left = {member: host for member, host in sources.items() if member not in self._runs_again}
-        states = await self._look_at(left)
-        return {m: host for m, host in left.items() if states[m] not in (RunState.ABSENT, RunState.FAILED)}
 
     async def _remove_own(self, member: MemberId, target: HostId) -> None:
         """Remove the target's instance, but nothing that was there before and made the preparing fail."""

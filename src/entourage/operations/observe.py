@@ -13,7 +13,6 @@ from entourage.ports.hypervisor import RunState
 from entourage.ports.ingress import Announcement, IngressState
 from entourage.wiring import Wired
 
-
 _NOT_ANNOUNCED = (Announcement.ABSENT, Announcement.UNKNOWN)
 
 

@@ -14,6 +14,10 @@ class Decision(Enum):
 class Journal(Protocol):
     """One move's journal. A decision is on stable storage when the call returns."""
 
+    async def check(self) -> None:
+        """Write something that decides nothing: any error says that a decision could not be written now, either."""
+        ...
+
     async def decide(self, decision: Decision) -> Decision:
         """Write the decision if none is written yet; returns the one that stands, whoever wrote it.
 

@@ -10,7 +10,7 @@ from entourage.switch.types import (
     AbortRequested,
     Approved,
     Armed,
-    CheckPath,
+    CheckReady,
     Cleaned,
     Cleaning,
     CleanUp,
@@ -37,6 +37,7 @@ from entourage.switch.types import (
     Prepared,
     Preparing,
     ProtocolError,
+    Ready,
     RecordCommit,
     Recorded,
     RedirectIngress,
@@ -144,10 +145,10 @@ def _waiting(state: Waiting, event: Event) -> Step:
 
 
 def _converge(group: Group, left: Mapping[MemberId, int]) -> Step:
-    """The first joint refresh; and minutes after it was staged, is the path at the target still as it should be?"""
-    first = Converging(group=group, path_ready=not group.moves_ingress, round=0, refreshing=frozenset(), left=left)
+    """The first joint refresh; and minutes after all was made ready, is it still as it should be?"""
+    first = Converging(group=group, is_ready=False, round=0, refreshing=frozenset(), left=left)
     after, commands = _next_round(first)
-    return after, (CheckPath(), *commands) if group.moves_ingress else commands
+    return after, (CheckReady(), *commands)
 
 
 def _next_round(state: Converging) -> Step:
@@ -159,7 +160,7 @@ def _next_round(state: Converging) -> Step:
         reason = f"the group does not converge: after {state.round} refreshes {_left(state)}, {limit}"
         return _back(state.group, Failed("converge", reason))
     if left <= policy.enough_bytes or state.round >= policy.max_rounds:
-        return _stop_all(state.group, {}) if state.path_ready else (replace(state, refreshing=frozenset()), ())
+        return _stop_all(state.group, {}) if state.is_ready else (replace(state, refreshing=frozenset()), ())
     # A member with little left stays held: after another pass it would have nothing to send, and stop by itself.
     floor = policy.enough_bytes / (2 * len(state.left))
     waiting = {m: left for m, left in state.left.items() if left > floor}
@@ -192,14 +193,14 @@ def _pace(left: Mapping[MemberId, int], member: MemberId, link_rate: float) -> f
 
 def _converging(state: Converging, event: Event) -> Step:
     match event:
-        case Stopped(member, _) if not state.path_ready:
-            reason = "it stopped by itself before the path at the target was seen to be ready"
+        case Stopped(member, _) if not state.is_ready:
+            reason = "it stopped by itself before it was seen that the switch can be ended"
             return _back(state.group, Failed(f"refresh {member}", reason))
         case Stopped(member, at):
             # It found nothing more to send, and stopped by itself: that is the moment for all.
             return _stop_all(state.group, {member: at})
-        case PathReady():
-            ready = replace(state, path_ready=True)
+        case Ready():
+            ready = replace(state, is_ready=True)
             return (ready, ()) if state.refreshing else _next_round(ready)
         case Held(member, left):
             refreshing = state.refreshing - {member}

@@ -58,10 +58,12 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class PathReady:
-    """Segments that need it are stretched, and the ingress is staged at the target (as far as the group needs it).
+    """Segments that need it are stretched, and the ingress is staged at the target (as far as the group needs it)."""
 
-    Or, as the answer to CheckPath: it is still so.
-    """
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """What the switch cannot do without is there: the route at the target, and storage for the commit record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +173,7 @@ class AbortRequested:
 
 
 Event = (
-    Prepared | PathReady | Armed | Held | Approved | Stopped | Drained | Disarmed | Recorded | Resumed | Lost
+    Prepared | PathReady | Armed | Ready | Held | Approved | Stopped | Drained | Disarmed | Recorded | Resumed | Lost
     | IngressFlipped | NotFlipped | Verified | Cleaned | Undone | Failed | AbortRequested
 )  # fmt: skip
 
@@ -193,10 +195,10 @@ class PreparePath:
 
 
 @dataclass(frozen=True, slots=True)
-class CheckPath:
-    """See that the target's edge still announces, and that the provider hears it: after the commit it is too late.
+class CheckReady:
+    """See that the target's edge still announces and the provider hears it, and that the record can be written.
 
-    Answered by PathReady.
+    What is found out before anybody stands still costs the users nothing. Answered by Ready.
     """
 
 
@@ -293,7 +295,7 @@ class Undo:
 
 
 Command = (
-    Prepare | PreparePath | CheckPath | Arm | Copy | Refresh | Repace | Stop | RedirectIngress | Drain | Disarm
+    Prepare | PreparePath | CheckReady | Arm | Copy | Refresh | Repace | Stop | RedirectIngress | Drain | Disarm
     | RecordCommit | Resume | FlipIngress | Verify | CleanUp | Undo
 )  # fmt: skip
 
@@ -331,11 +333,11 @@ class Waiting:
 class Converging:
     """All are held; joint refreshes make what is left small. Everything runs at the source.
 
-    Nobody is stopped before the path at the target was looked at once more: `path_ready`.
+    Nobody is stopped before it was seen that the switch can be ended: `is_ready`.
     """
 
     group: Group
-    path_ready: bool
+    is_ready: bool
     round: int
     refreshing: frozenset[MemberId]
     left: Mapping[MemberId, int]

@@ -6,7 +6,7 @@ from typing import Any
 from entourage.twin.many import Progress, simulate_all, simulate_many
 from entourage.twin.mutants import MUTANTS, caught_at
 
-_MUTANT_SEEDS = 300  # that are tried for each planted fault before the schedules
+_MUTANT_SEEDS = 1000  # that are tried for each planted fault before the schedules
 
 
 def chaos_figures(

@@ -6,7 +6,7 @@ groups of one and two members are killed twice: at each call, and at each call o
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 from entourage.engine.mover import GroupMover
@@ -17,6 +17,7 @@ from entourage.twin.simulation import Run, Simulation
 _SENT_S, _DONE_S = 0.001, 0.003  # after a call is made: it is on its way; it is carried out and not answered yet
 _SHORT_S, _LONG_S, _VERY_LONG_S = 1.6, 8.0, 40.0
 _TWICE_KILLED = 2  # members at the most
+_STUBBORN_CALLS = 40
 _RECOVERY_CALLS = 14  # in a recovery, and so many for each member more
 
 
@@ -49,9 +50,14 @@ def schedules(most: int, *, least: int = 1) -> Iterator[Schedule]:
                 hurried = Fault(kind=FaultKind.GUARD_FAST, call=0)
                 slow = Fault(kind=kind, call=call, for_s=_SHORT_S)
                 yield Schedule(members=members, faults=(hurried, slow))
-            unknown = Fault(kind=FaultKind.JOURNAL_UNKNOWN, call=1, which=1)  # written, and an error told
             refused = Fault(kind=FaultKind.CALL_REFUSED, call=call)
-            yield Schedule(members=members, faults=(unknown, refused))
+            for before in (1, 2):
+                unknown = Fault(
+                    kind=FaultKind.JOURNAL_UNKNOWN, call=max(0, call - before), which=1
+                )  # written, not told
+                yield Schedule(members=members, faults=(unknown, refused))
+            # A failure, and then nothing of what is done about it.
+            yield Schedule(members=members, faults=(replace(refused, calls=_STUBBORN_CALLS),))
         if members <= _TWICE_KILLED:
             for call in range(calls):
                 for again in range(_RECOVERY_CALLS * (members + 1)):

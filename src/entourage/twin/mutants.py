@@ -4,7 +4,7 @@ Most are the engine with a driver that leaves one call out: the same as if the e
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -222,13 +222,6 @@ class _LooksForEver(GroupMover):
         return await super().recover(group, reason)
 
 
-class _TrustsTheUndo(GroupMover):
-    """Takes the guards from those that could not be run again, too."""
-
-    async def _standing(self, sources: Mapping[MemberId, HostId]) -> dict[MemberId, HostId]:
-        return {}
-
-
 MUTANTS: tuple[Mutant, ...] = (
     Mutant(name="commits before all are drained", mover=_CommitsTooEarly),
     Mutant(name="never arms the guards", mover=_without("guard", "arm")),
@@ -245,7 +238,6 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(name="removes sources before targets run", mover=_RemovesSourcesFirst),
     Mutant(name="resumes sources without abandoning", mover=_without("hypervisor", "abandon")),
     Mutant(name="forgets one in the undo", mover=_ForgetsOneInTheUndo),
-    Mutant(name="takes the guard from who stands", mover=_TrustsTheUndo),
     Mutant(name="flips before the commit", mover=_FlipsAtTheStop),
     Mutant(name="never withdraws", mover=_without("ingress", "withdraw")),
     Mutant(name="never ends a tunnel", mover=_without("ingress", "untunnel")),

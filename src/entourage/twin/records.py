@@ -97,7 +97,9 @@ class TwinGuard:
             self._guards.armed(guard)
 
         self._armed |= set(sources)
+        self._world.unguardable |= set(sources)  # unless it is answered
         await self._all("arm", sources, effect)
+        self._world.unguardable -= set(sources)
 
     async def disarm(self, service: Service, sources: Mapping[MemberId, HostId]) -> frozenset[MemberId]:
         """OutcomeUnknownError if a guard was started anew since it was armed: what the one before did nobody knows."""
@@ -151,6 +153,10 @@ class TwinJournal:
     async def write(self, kind: str, data: Mapping[str, Any]) -> None:
         """Append the entry."""
         await self._client.ask("write", kind, endpoint=JOURNAL, effect=lambda: self._world.entries.append(kind))
+
+    async def check(self) -> None:
+        """As a decision would be written."""
+        await self._client.ask("check", "storage", endpoint=JOURNAL, effect=lambda: None)
 
     async def decide(self, decision: Decision) -> Decision:
         """The first decision stands."""

@@ -204,7 +204,8 @@ class Simulation:
             return
         for member, host in sources.items():
             copy, guard = world.copies.get((member, host)), world.guards[host]
-            if copy is not None and copy.state is RunState.PAUSED and guard.is_alive and member not in guard.armed:
+            stands = copy is not None and copy.state is RunState.PAUSED
+            if stands and guard.is_alive and member in guard.known - set(guard.armed) - world.unguardable:
                 world.violate(f"{client.name} has left {member} standing on {host}, and no guard is armed for it")
 
     def _check_told(self, client: Client, state: sw.Done | sw.RolledBack) -> None:

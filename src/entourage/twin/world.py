@@ -56,6 +56,7 @@ class World:
         self.link_slow_until = 0.0
         self.lost: set[tuple[MemberId, HostId]] = set()  # copies whose VM was killed
         self.lost_running: set[tuple[MemberId, HostId]] = set()  # those of them that ran then
+        self.unguardable: set[MemberId] = set()  # the last that was asked of their guards was to be armed, and failed
         self.disarmed: set[MemberId] = set()  # guards that were asked to act no more
         self.violations: list[str] = []
         self.log: list[tuple[float, str, str]] = []

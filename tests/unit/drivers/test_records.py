@@ -1,6 +1,7 @@
 """The database of moves: a decision is made once, and a damaged database is never taken for an empty one."""
 
 import asyncio
+import resource
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from entourage.drivers.records import MoveRecords, RecordsError, create_records, sqlite_url
-from entourage.ports.errors import OutcomeUnknownError
+from entourage.ports.errors import OutcomeUnknownError, PermanentError
 from entourage.ports.journal import Decision
 
 MOVE = "shop-20260102-030405"
@@ -83,3 +84,20 @@ def test_a_database_of_another_version_is_refused_with_words(url: str, tmp_path:
         connection.execute("UPDATE entourage_version SET version = 99")
     with pytest.raises(RecordsError, match=r"has version 99, this program writes 1: finish open moves"):
         MoveRecords(url)
+
+
+def test_a_decision_for_which_there_is_no_place_is_known_not_to_be_written(url: str) -> None:
+    records = MoveRecords(url)
+    journal = records.journal(MOVE)
+    asyncio.run(journal.check())
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1, hard))
+    try:
+        with pytest.raises(OutcomeUnknownError, match="takes no records"):
+            asyncio.run(journal.check())
+        with pytest.raises(PermanentError, match="was not written"):
+            asyncio.run(journal.decide(Decision.COMMIT))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    records.close()
+    assert decide(url, Decision.BACK) is Decision.BACK

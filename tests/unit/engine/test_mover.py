@@ -426,11 +426,32 @@ def test_what_cannot_be_undone_is_told_and_the_rest_is_undone(
 
 def test_sources_that_cannot_run_again_are_told_and_the_rest_is_undone() -> None:
     stage = Stage()
-    fault = Fault(method="hypervisor.resume", error=PermanentError("it burns"))
-    outcome = stage.move(a_group(), before=lambda: stage.world.inject(FAILS_LATE, fault))
+    # At once, and once more when all others run and the traces are gone.
+    faults = [Fault(method="hypervisor.resume", error=PermanentError("it burns"), call=c) for c in (1, 6)]
+    outcome = stage.move(a_group(), before=lambda: stage.world.inject(FAILS_LATE, *faults))
     assert isinstance(outcome.state, sw.RolledBack)
     assert outcome.state.problems == (f"resume rt on {host(RT, EAST)}: it burns",)
     assert stage.traces(home=EAST, members=MEMBERS[1:]) == []
+
+
+def test_a_source_that_runs_again_only_when_it_is_asked_once_more_is_no_problem() -> None:
+    stage = Stage()
+    fault = Fault(method="hypervisor.resume", error=PermanentError("it burns"))
+    assert (
+        rolled_back(stage, stage.move(a_group(), before=lambda: stage.world.inject(FAILS_LATE, fault))).problems == ()
+    )
+
+
+def test_a_copy_that_is_not_given_up_is_the_guards_until_it_is() -> None:
+    """It may complete after all that was put back, and would stop the member once more."""
+    stage = Stage()
+    fault = Fault(method="hypervisor.abandon", error=PermanentError("it hangs"))
+    assert (
+        rolled_back(stage, stage.move(a_group(), before=lambda: stage.world.inject(FAILS_LATE, fault))).problems == ()
+    )
+    calls = [call.split()[:2] for call in stage.world.calls]
+    again = max(index for index, call in enumerate(calls) if call == ["hypervisor.abandon", RT])
+    assert calls[again + 1 :].count(["guard.disarm", SHOP.id]) == 1
 
 
 def test_the_users_come_first_in_an_undoing() -> None:

@@ -133,7 +133,7 @@ def test_a_source_that_does_not_run_again_keeps_its_guard() -> None:
     async def work() -> Outcome:
         await stage.rest()
         stage.world.inject(Fault(method="hypervisor.drain", error=PermanentError("it hangs")))
-        stage.world.inject(Fault(method="hypervisor.resume", error=TemporaryError("it hangs", delay=0.5), calls=15))
+        stage.world.inject(Fault(method="hypervisor.resume", error=TemporaryError("it hangs", delay=0.5), calls=30))
         outcome = await stage.mover().run(a_group())
         assert [m.id for m in SHOP.members if stage.world.copies[(m.id, host(m.id, EAST))].state is RunState.PAUSED]
         stage.guard.gone()

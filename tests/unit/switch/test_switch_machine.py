@@ -29,7 +29,7 @@ def happen_at_random(data: st.DataObject, run: Run, *, stops_itself: bool) -> No
 
 def can_stop(state: sw.State) -> bool:
     """Whether members may stand still without anything being wrong."""
-    if isinstance(state, sw.Converging) and not state.path_ready:
+    if isinstance(state, sw.Converging) and not state.is_ready:
         return False
     return not isinstance(state, sw.Preparing | sw.Copying | sw.Done | sw.RolledBack)
 
@@ -142,7 +142,7 @@ LISTED: dict[type, set[type]] = {
     sw.Preparing: {sw.Prepared, sw.PathReady, sw.Armed, sw.Failed, sw.AbortRequested},
     sw.Copying: {sw.Held, sw.Stopped, sw.Failed, sw.AbortRequested},
     sw.Waiting: {sw.Stopped, sw.Failed, sw.AbortRequested},
-    sw.Converging: {sw.PathReady, sw.Held, sw.Stopped, sw.Failed, sw.AbortRequested},
+    sw.Converging: {sw.Ready, sw.Held, sw.Stopped, sw.Failed, sw.AbortRequested},
     sw.Stopping: {sw.Stopped, sw.Held, sw.Failed, sw.AbortRequested},
     sw.Draining: {sw.Drained, sw.Held, sw.Stopped, sw.Failed, sw.AbortRequested},
     sw.Disarming: {sw.Disarmed, sw.Held, sw.Stopped, sw.Failed, sw.AbortRequested},
@@ -161,6 +161,7 @@ for listed in LISTED.values():
 EVENTS: dict[type, sw.Event] = {
     sw.Prepared: sw.Prepared(A),
     sw.PathReady: sw.PathReady(),
+    sw.Ready: sw.Ready(),
     sw.Held: sw.Held(A, 10),
     sw.Stopped: sw.Stopped(A, 10.0),
     sw.Drained: sw.Drained(A, 100),
@@ -238,32 +239,32 @@ def test_one_that_stops_by_itself_while_converging_stops_all_at_once() -> None:
 
 
 def at_the_check(group: Group) -> Run:
-    """All are copied, and the path at the target is being looked at."""
+    """All are copied, and it is being looked at whether the switch can be ended."""
     run = advance_to(sw.Copying, group)
     while not isinstance(run.state, sw.Converging):
         run.answer(run.waiting[0], left=10**6)
-    assert sw.CheckPath() in run.waiting
+    assert sw.CheckReady() in run.waiting
     return run
 
 
-def test_nobody_is_stopped_before_the_path_at_the_target_was_looked_at_again() -> None:
+def test_nobody_is_stopped_before_it_was_seen_that_the_switch_can_be_ended() -> None:
     run = at_the_check(a_group(max_rounds=1))
     run.answer_all([sw.Refresh])
     run.require(sw.Converging)
     run.answer_all([sw.Repace])
-    assert run.waiting == [sw.CheckPath()]
-    run.answer(sw.CheckPath())
+    assert run.waiting == [sw.CheckReady()]
+    run.answer(sw.CheckReady())
     run.require(sw.Stopping)
 
 
-def test_a_path_at_the_target_that_is_broken_by_now_ends_the_move_before_anybody_stops() -> None:
+def test_a_switch_that_could_not_be_ended_is_not_begun() -> None:
     run = at_the_check(a_group())
-    run.happen(sw.Failed("checkpath", "bgpd does not answer"))
-    assert run.require(sw.Undoing).reason == "checkpath: bgpd does not answer"
+    run.happen(sw.Failed("checkready", "bgpd does not answer"))
+    assert run.require(sw.Undoing).reason == "checkready: bgpd does not answer"
     assert not any(isinstance(command, sw.Stop) for command in run.commands)
 
 
-def test_one_that_stops_by_itself_before_the_path_was_looked_at_ends_the_move() -> None:
+def test_one_that_stops_by_itself_before_that_ends_the_move() -> None:
     run = at_the_check(a_group())
     run.happen(sw.Stopped(B, 9.0))
     assert B in run.require(sw.Undoing).reason

@@ -14,7 +14,7 @@ from entourage.twin.many import Tally, simulate_many
 from entourage.twin.mutants import MUTANTS, Mutant, caught_at
 
 HALF = 1000  # of the seeds that every test run tries
-MUTANT_SEEDS = 300
+MUTANT_SEEDS = 1000
 
 
 def explained(tally: Tally) -> str:

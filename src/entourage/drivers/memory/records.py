@@ -96,6 +96,11 @@ class MemoryJournal:
     world: MemoryWorld
     decision: Decision | None = None
 
+    async def check(self) -> None:
+        """As good as the next decision."""
+        async with self.world.call("journal.check"):
+            return
+
     async def decide(self, decision: Decision) -> Decision:
         """The first one stands."""
         async with self.world.call("journal.decide", decision.value):

@@ -101,15 +101,20 @@ class Guard:
 
     async def _arm(self, names: Sequence[str], *, deadline_s: float, mine: dict[str, Ward]) -> dict[str, Any]:
         async with self._arming:
-            await asyncio.gather(*(self._wards[name].close() for name in names if name in self._wards))
-            wards = {name: self._ward(name, deadline_s=deadline_s) for name in names}
+            # One that is about to be run again stays so, whatever its QEMU says to somebody new just now.
+            adopted = {name: ward for name, ward in self._wards.items() if name in names and ward.is_standing}
+            new = [name for name in names if name not in adopted]
+            await asyncio.gather(*(self._wards[name].close() for name in new if name in self._wards))
+            wards = {name: self._ward(name, deadline_s=deadline_s) for name in new}
             outcomes = await asyncio.gather(*(ward.begin() for ward in wards.values()), return_exceptions=True)
             problems = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
             if problems:
                 await asyncio.gather(*(ward.close() for ward in wards.values()))
                 raise NotArmedError("; ".join(map(str, problems))) from problems[0]
+            for ward in adopted.values():
+                ward.adopt(deadline_s=deadline_s)
             self._wards |= wards
-            mine |= wards
+            mine |= wards | adopted
             for name in names:
                 self._log.note("armed", name, deadline_s=deadline_s)
         return {"armed": sorted(names)}

@@ -68,6 +68,16 @@ class Ward:
         if self._stands_since is None:  # else it has to wait no longer than it must
             self._unfavour()
 
+    @property
+    def is_standing(self) -> bool:
+        """Whether it is armed, and its member stands still or cannot be asked."""
+        return self.is_armed and (self._stands_since is not None or self._is_lost)
+
+    def adopt(self, *, deadline_s: float) -> None:
+        """Armed once more, by somebody who is there."""
+        self._deadline_s, self._alone_since, self.run_again = deadline_s, None, False
+        self._changed.set()
+
     async def disarm(self) -> None:
         """Nothing is begun from now on; returns when nothing is under way."""
         self.is_armed = False
