@@ -9,11 +9,11 @@ import asyncio
 import statistics
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from entourage.bench.writing import write
+from entourage.bench.writing import keep, show
 from entourage.chaos.cases import Case, faults, kills
 from entourage.chaos.lab import Lab
 from entourage.lab.accel import usable_accel
@@ -54,14 +54,15 @@ def summary(simulated: Document, cases: Sequence[Document]) -> Document:
     }
 
 
-async def in_lab(cases: Iterable[Case], out: Path) -> list[Document]:
-    """Each case in a lab that is whole when it begins."""
+async def in_lab(cases: Iterable[Case], out: Path, *, kept: Callable[[Sequence[Document]], None]) -> list[Document]:
+    """Each case in a lab that is whole when it begins. After each all results so far are kept: the next may hang."""
     results = []
     await take_down(LAB)
     async with Lab(LAB, load=_LOAD, users=out / "users", rate=_RATE) as lab:
         for number, case in enumerate(cases, 1):
             result = await lab.try_case(case)
             results.append(result)
+            await asyncio.to_thread(kept, results)
             _say(number, result)
     return results
 
@@ -87,17 +88,23 @@ def main() -> int:
     cases = [*others[: len(others) * arguments.runs // _RUNS], *kills(_KILLS_A_RUN * arguments.runs, seed=1)]
     if arguments.only:
         cases = [case for case in cases if arguments.only in case.name]
-    results = asyncio.run(in_lab(cases, arguments.out))
     simulated = chaos_figures(seeds=arguments.seeds)
-    document = {
-        "schema": SCHEMA,
-        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "machine": machine_json(accel=usable_accel()),
-        "simulation": simulated,
-        "summary": summary(simulated, results),
-        "lab": results,
-    }
-    write(document, arguments.out / "chaos.json")
+    machine = machine_json(accel=usable_accel())
+
+    def document(results: Sequence[Document]) -> Document:
+        return {
+            "schema": SCHEMA,
+            "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "machine": machine,
+            "simulation": simulated,
+            "summary": summary(simulated, results),
+            "lab": list(results),
+        }
+
+    path = arguments.out / "chaos.json"
+    keep(document([]), path)
+    results = asyncio.run(in_lab(cases, arguments.out, kept=lambda results: keep(document(results), path)))
+    show(document(results), path)
     return 0
 
 

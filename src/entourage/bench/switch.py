@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from entourage.bench.writing import write
+from entourage.bench.writing import keep, show
 from entourage.lab.place import new_place
 from entourage.model.ids import MemberId, SiteId
 from entourage.operations.examples import example_texts
@@ -201,6 +201,7 @@ def _say(move: Document) -> None:
 async def _bench(runs: int, sessions: int, out: Path) -> None:
     moves: list[Document] = []
     baselines: list[Document] = []
+    document: Document = {"summary": {}}
     for number in range(1, runs + 1):
         bench, accel = await _in_a_new_lab(number, Load(sessions=sessions), out)
         moves += bench.moves
@@ -214,7 +215,8 @@ async def _bench(runs: int, sessions: int, out: Path) -> None:
             "summary": summary(moves, baselines),
             "runs": moves,
         }
-        await asyncio.to_thread(write, document, out / "switch.json")  # after each run: the next may be interrupted
+        await asyncio.to_thread(keep, document, out / "switch.json")  # after each run: the next may be interrupted
+    show(document, out / "switch.json")
 
 
 async def _in_a_new_lab(number: int, load: Load, out: Path) -> tuple[Bench, str]:

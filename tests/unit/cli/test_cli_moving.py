@@ -177,3 +177,35 @@ def test_a_move_back_knows_its_strategies_too() -> None:
     result = entourage("move", "--back", "--strategy", "gruop")
     assert result.exit_code == 2
     assert "unknown strategy 'gruop': did you mean 'group'?" in result.stderr
+
+
+def test_a_target_that_does_not_serve_is_told_with_what_can_be_done_about_it(moves: Moves) -> None:
+    moves(document(problems=["a request from users-west failed"], unverified=["a request from users-west failed"]))
+    result = entourage("move", "--to", "west")
+    assert result.exit_code == 1
+    assert "the target does not serve; what can be done about it: entourage move --back --lab lab1" in result.stderr
+
+
+@pytest.mark.parametrize("unverified", [["a request from users-west failed"], []], ids=["does not serve", "serves"])
+def test_only_a_target_that_does_not_serve_is_left_again(
+    moves: Moves, monkeypatch: pytest.MonkeyPatch, unverified: list[str]
+) -> None:
+    left: list[str] = []
+
+    async def move_back(_: object, report: dict[str, Any], **__: object) -> None:
+        left.append(report["move"])
+        report["moved_back_by"] = "another move"
+
+    monkeypatch.setattr("entourage.cli.moving.move_back", move_back)
+    moves(document(problems=unverified, unverified=unverified))
+    result = entourage("move", "--to", "west", "--if-unverified", "move-back")
+    assert left == ([MOVE] if unverified else [])
+    assert "what can be done" not in result.stderr
+
+
+def test_what_is_to_become_of_a_failed_target_is_one_of_two_words(moves: Moves) -> None:
+    asked = moves(document())
+    result = entourage("move", "--to", "west", "--if-unverified", "panic")
+    assert result.exit_code == 2
+    assert "--if-unverified 'panic': write stay or move-back" in result.stderr
+    assert asked == []
