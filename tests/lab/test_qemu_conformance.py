@@ -13,6 +13,7 @@ from fabric_parts import require_lab
 from entourage.drivers.qemu.driver import QemuHypervisor
 from entourage.drivers.qemu.monitor import Monitor
 from entourage.drivers.qemu.process import BootFiles, HostAccess, instance_paths, running_pid
+from entourage.drivers.qemu.tls import Identity
 from entourage.lab import layers
 from entourage.lab.accel import EMULATION, usable_accel
 from entourage.lab.guests import KERNEL_COMMAND_LINE
@@ -61,14 +62,17 @@ class LonelyMachines:
     """`entourage.drivers.qemu.process.Machines` without any network: both hosts are this machine."""
 
     directory: Path
+    is_encrypted: bool = False
 
     def access(self, host: HostId) -> HostAccess:
+        name = host.replace("/", "-")
         return HostAccess(
             id=host,
             netns=None,
             root=lab_root(),
-            run_dir=self.directory / host.replace("/", "-"),
+            run_dir=self.directory / name,
             address="127.0.0.1",
+            identity=Identity(name=name, directory=self.directory / "tls" / name) if self.is_encrypted else None,
         )
 
     def boot(self, _: Member) -> BootFiles:
@@ -102,13 +106,15 @@ class LonelyMachines:
 
 
 @contextmanager
-def lonely_machines() -> Iterator[LonelyMachines]:
-    """Skips where QEMU cannot run, and fails there under CI."""
+def lonely_machines(
+    *, is_encrypted: bool = False, init: bytes = INIT, layer_names: Sequence[str] = (layers.BASE,)
+) -> Iterator[LonelyMachines]:
+    """Skips where QEMU cannot run, and fails there under CI. `init` is the guest's only process."""
     root = require_lab(root_for="chroot")
     with tempfile.TemporaryDirectory(dir=root / "run", prefix="kit-") as made:
-        initrd = (root / "boot" / f"{layers.BASE}.cpio").read_bytes()
-        (Path(made) / "initrd").write_bytes(initrd + layers.pack([layers.file_entry("/init", INIT, mode=0o755)]))
-        yield LonelyMachines(directory=Path(made))
+        initrd = b"".join((root / "boot" / f"{layer}.cpio").read_bytes() for layer in layer_names)
+        (Path(made) / "initrd").write_bytes(initrd + layers.pack([layers.file_entry("/init", init, mode=0o755)]))
+        yield LonelyMachines(directory=Path(made), is_encrypted=is_encrypted)
 
 
 @pytest.fixture(scope="module")

@@ -60,6 +60,9 @@ class LabUp:
     rtt: Annotated[str | None, typer.Option("--rtt", metavar="'50 ms'", help="Of every inter-site link.")] = None
     rate: Annotated[str | None, typer.Option("--rate", metavar="'200 Mbit/s'", help="Of every inter-site link.")] = None
     loss: Annotated[str | None, typer.Option("--loss", metavar="'0 %'", help="Of every inter-site link.")] = None
+    encrypt: Annotated[
+        bool, typer.Option("--encrypt", help="Hosts get certificates, and migration streams are encrypted.")
+    ] = False
     lab: LabName = LAB
     as_json: Json = False
 

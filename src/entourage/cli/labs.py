@@ -25,7 +25,7 @@ def up(wanted: LabUp) -> None:
     need_root("lab up")
     with telling(as_json=wanted.as_json) as tell:
         tell.phase(f"bringing lab {wanted.lab} up")
-        place = new_place(wanted.lab, texts)
+        place = new_place(wanted.lab, texts, is_encrypted=wanted.encrypt)
 
         async def work(_: object) -> Observation:
             await bring_up(place, texts, tell.step)

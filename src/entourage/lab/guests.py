@@ -374,6 +374,8 @@ def _server(service: Service, member: Member) -> dict[str, GuestFile]:
     start = "nginx -c /etc/entourage/nginx.conf\ninetutils-inetd /etc/entourage/inetd.conf\n"
     if member.dirty_rate > 0:
         start += _dirtier(member.dirty_rate)
+    if member.disk > 0:
+        start += _recorder(member.disk)
     return {
         "/etc/services": GuestFile(text=f"echo {ECHO_PORT}/udp\n"),
         "/etc/protocols": GuestFile(text="udp 17 UDP\n"),
@@ -412,6 +414,23 @@ http {{
         }}
     }}
 }}
+"""
+
+
+def _recorder(size: int) -> str:
+    """A process that writes a numbered record each second, durably, one block after another over the whole disk."""
+    return f"""\
+record() {{
+    number=0
+    while :; do
+        pause 1
+        printf '%-511s\\n' "record $number" |
+            dd of=/dev/vda bs=512 seek=$((number % {size // 512})) conv=notrunc,fsync 2>/dev/null ||
+            echo "record $number could not be written"
+        number=$((number + 1))
+    done
+}}
+record &
 """
 
 

@@ -13,7 +13,7 @@ def write_initrd(service: Service, member: Member, destination: Path) -> None:
     """Write the file that QEMU's `-initrd` takes to boot `member`; raises SetupMissingError without a lab root."""
     boot = lab_root() / "boot"
     with destination.open("wb") as image:
-        for layer in (layers.BASE, member.role.value):
+        for layer in (layers.BASE, member.role.value, *((layers.DISK,) if member.disk else ())):
             with (boot / f"{layer}.cpio").open("rb") as part:
                 shutil.copyfileobj(part, image)
         files = guest_files(service, member)

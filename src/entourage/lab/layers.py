@@ -20,6 +20,7 @@ from entourage.model.world import Role
 BASE = "base"
 BUSYBOX = "/bin/busybox"
 LINKS = ("dd", "insmod", "ip", "mkfifo", "mount", "rm", "sh")  # the tools that the guests' scripts use
+DISK = "disk"  # the layer of members that have one
 MODULE_DIRECTORY = "/modules"  # where a guest finds its kernel modules, named so that they sort in load order
 
 _VIRTIO = ("virtio_pci", "virtio_net")
@@ -40,6 +41,7 @@ CONTENTS: Mapping[str, Contents] = {
     Role.ROUTER.value: Contents(programs=("/usr/sbin/nft",), modules=_NETFILTER),
     Role.FIREWALL.value: Contents(programs=("/usr/sbin/nft",), modules=_NETFILTER),
     Role.LOAD_BALANCER.value: Contents(programs=("/usr/sbin/nft", "/usr/sbin/haproxy"), modules=_NETFILTER),
+    DISK: Contents(programs=(), modules=("virtio_blk",)),
     Role.SERVER.value: Contents(programs=("/usr/sbin/nginx", "/usr/sbin/inetutils-inetd"), modules=()),
 }
 

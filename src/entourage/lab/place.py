@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from entourage.drivers.qemu.process import BootFiles, HostAccess
+from entourage.drivers.qemu.tls import Identity
 from entourage.drivers.records import sqlite_url
 from entourage.lab import names
 from entourage.lab.accel import usable_accel
+from entourage.lab.certificates import write_certificates
 from entourage.lab.edgewatch import EdgePoint
 from entourage.lab.errors import LabError
 from entourage.lab.fabric import Fabric
@@ -62,8 +64,11 @@ class SpecTexts:
 class Place:
     """The lab of that name. Fulfils `entourage.drivers.qemu.process.Machines`."""
 
-    def __init__(self, name: str, *, infrastructure: Infrastructure, service: Service, accel: str) -> None:
+    def __init__(
+        self, name: str, *, infrastructure: Infrastructure, service: Service, accel: str, is_encrypted: bool = False
+    ) -> None:
         self.name = name
+        self.is_encrypted = is_encrypted
         self.infrastructure = infrastructure
         self.service = service
         self.accel = accel
@@ -88,7 +93,18 @@ class Place:
             root=self._root,
             run_dir=self.run_dir / names.host(host),
             address=str(self.fabric.underlay_address(host)),
+            identity=self._identity(host) if self.is_encrypted else None,
         )
+
+    def _identity(self, host: HostId) -> Identity:
+        return Identity(name=names.host(host), directory=self.run_dir / "tls" / names.host(host))
+
+    def write_certificates(self) -> None:
+        """A certificate for every host, where the streams are to be encrypted."""
+        hosts = [host.id for site in self.infrastructure.sites for host in site.hosts]
+        if self.is_encrypted:
+            made = {self._identity(h).directory: (names.host(h), str(self.fabric.underlay_address(h))) for h in hosts}
+            write_certificates(self.name, made)
 
     def boot(self, member: Member) -> BootFiles:
         """The member's kernel and image."""
@@ -132,6 +148,7 @@ class Place:
             "lab": self.name,
             "created": time.time(),
             "accel": self.accel,
+            "encrypted": self.is_encrypted,
             **asdict(texts),
         }
         (self.run_dir / _RECORD).write_text(json.dumps(data))
@@ -140,11 +157,12 @@ class Place:
         return self.run_dir / f"{member}.initrd"
 
 
-def new_place(name: str, texts: SpecTexts) -> Place:
+def new_place(name: str, texts: SpecTexts, *, is_encrypted: bool = False) -> Place:
     """The place for a lab that is about to be brought up. Raises SpecError, LabError, SetupMissingError."""
     names.check_lab_name(name)
     infrastructure, service = texts.parse()
-    return Place(name, infrastructure=infrastructure, service=service, accel=usable_accel())
+    accel = usable_accel()
+    return Place(name, infrastructure=infrastructure, service=service, accel=accel, is_encrypted=is_encrypted)
 
 
 def open_place(name: str) -> Place:
@@ -161,7 +179,13 @@ def open_place(name: str) -> Place:
     given = {each.name: data[each.name] for each in fields(SpecTexts)}
     texts = SpecTexts(**given | {"links": LinkOverrides(**given["links"])})
     infrastructure, service = texts.parse()
-    return Place(name, infrastructure=infrastructure, service=service, accel=data["accel"])
+    return Place(
+        name,
+        infrastructure=infrastructure,
+        service=service,
+        accel=data["accel"],
+        is_encrypted=data.get("encrypted", False),
+    )
 
 
 def known_labs() -> list[str]:

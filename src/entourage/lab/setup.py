@@ -41,6 +41,11 @@ _UNUSED_AFTER_S = 14 * 86400
 # One tree, whether or not the release's packages have moved to /usr, as on an installed system.
 _LINKS = {"bin": "usr/bin", "lib": "usr/lib", "lib64": "usr/lib64", "sbin": "usr/sbin", "var/run": "../run"}
 
+# Of the kernel's drivers guests want virtio and its network cards and disks.
+_UNUSED_MODULES = (
+    "fs", "sound", "drivers/[!bnv]*", "drivers/b[!l]*", "drivers/blu*", "drivers/block/[!v]*", "drivers/nv*",
+    "drivers/net/*/*",
+)  # fmt: skip
 # What no program in the root reads: not unpacked, for speed and space.
 _EXCLUDED = (
     *(f"./usr/share/{name}" for name in ("doc", "info", "iso-codes", "lintian", "locale", "man", "perl", "perl5")),
@@ -49,8 +54,7 @@ _EXCLUDED = (
     *("./lib/udev", "./usr/lib/udev", "./lib/systemd", "./usr/lib/systemd", "./etc/init.d", "./etc/cron.*"),
     *("./usr/bin/perl*", "./usr/bin/qemu-system-x86_64-microvm", "./usr/libexec/qemu-system-*"),
     *("./boot/System.map-*", "./boot/config-*"),
-    # Of the kernel's drivers the guests want virtio and its network card.
-    *(f"*/lib/modules/*/kernel/{name}" for name in ("fs", "sound", "drivers/[!nv]*", "drivers/nv*", "drivers/net/*/*")),
+    *(f"*/lib/modules/*/kernel/{name}" for name in _UNUSED_MODULES),
 )
 
 

@@ -120,7 +120,10 @@ class Interface:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """One virtual machine of a service. `memory` in bytes, `cpu` in cores, `dirty_rate` in bytes/s expected."""
+    """One virtual machine of a service. `memory` in bytes, `cpu` in cores, `dirty_rate` in bytes/s expected.
+
+    `disk`: bytes of the writable disk that is its own, 0 for none.
+    """
 
     id: MemberId
     role: Role
@@ -128,6 +131,7 @@ class Member:
     cpu: float
     interfaces: tuple[Interface, ...]
     dirty_rate: float = 0.0
+    disk: int = 0
 
     def on(self, segment: SegmentId) -> Interface:
         """The member's interface on `segment`; KeyError if it has none."""

@@ -92,6 +92,7 @@ async def bring_up(place_: Place, texts: SpecTexts, progress: Progress) -> None:
     """
     await place_.fabric.up(progress)
     try:
+        await asyncio.to_thread(place_.write_certificates)
         await start_guards(place_)
         await asyncio.to_thread(place_.write_images)
         wired = wire(place_)

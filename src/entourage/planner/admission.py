@@ -107,12 +107,16 @@ def _unlinked(scope: Scope) -> Verdict | None:
     return Verdict(code=Code.NO_LINK, said_by="links", reasons=reasons) if reasons else None
 
 
+def _needs(strategy: Strategy, job: CopyJob) -> tuple[Capability, ...]:
+    return (*NEEDS[strategy], Capability.MIRROR_DISK) if job.has_disk else NEEDS[strategy]
+
+
 def _objections(
     strategy: Strategy, jobs: Sequence[CopyJob], capabilities: Mapping[MemberId, frozenset[Capability]]
 ) -> tuple[Verdict, ...]:
     found = []
     lacking = {
-        job.member: [need.value for need in NEEDS[strategy] if need not in capabilities.get(job.member, frozenset())]
+        job.member: [n.value for n in _needs(strategy, job) if n not in capabilities.get(job.member, frozenset())]
         for job in sorted(jobs, key=lambda job: job.member)
     }
     reasons = tuple(

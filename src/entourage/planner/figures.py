@@ -33,6 +33,7 @@ class CopyJob:
     size: float
     dirty_rate: float
     link: InterSiteLink
+    has_disk: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,7 @@ class CaveatCode(Enum):
     NOT_ALIGNED = "not-aligned"  # members pause at different moments, each when its hypervisor sees fit
     NO_WAY_BACK = "no-way-back"  # no commit point: what has moved when something fails can only move back
     PATH_BROKEN_MEANWHILE = "path-broken-meanwhile"  # there are moments in which requests do not arrive
+    NOT_ENCRYPTED = "not-encrypted"  # who is on the way can read and change what is copied
     SPLIT_AFTERWARDS = "split-afterwards"  # the service is left at both sites
 
 

@@ -1,6 +1,7 @@
 """The planner. It decides; whoever asked does."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from entourage.model.ids import HostId, MemberId
 from entourage.model.units import format_ms
@@ -58,7 +59,9 @@ def plan(
         return _refusal(request, *choice.objections)
     drawn = _drawn_up(scope, choice, placement, _FORECASTS[choice.strategy](jobs), stretched or {})
     broken = _broken(drawn.paths)
-    return _refusal(request, broken) if broken else drawn
+    if broken:
+        return _refusal(request, broken)
+    return replace(drawn, cannot_promise=(*drawn.cannot_promise, *_in_the_clear(jobs, capabilities)))
 
 
 def _refusal(request: MoveRequest, *verdicts: Verdict) -> Refusal:
@@ -81,9 +84,10 @@ def _jobs(scope: Scope, resident: Mapping[MemberId, int]) -> tuple[CopyJob, ...]
     return copy_order(
         CopyJob(
             member=member.id,
-            size=resident_or_memory(member.id, member.memory, resident),
+            size=resident_or_memory(member.id, member.memory, resident) + member.disk,
             dirty_rate=member.dirty_rate,
             link=scope.link(member.id),
+            has_disk=member.disk > 0,
         )
         for member in scope.members
     )
@@ -138,6 +142,15 @@ def _caveats(
         text = f"the service is left at {' and '.join(sorted(sites))}: requests cross the inter-site link {worst} times"
         caveats.append(Caveat(code=CaveatCode.SPLIT_AFTERWARDS, text=text))
     return tuple(caveats)
+
+
+def _in_the_clear(jobs: Sequence[CopyJob], capabilities: Mapping[MemberId, frozenset[Capability]]) -> list[Caveat]:
+    """Whose memory crosses the inter-site link as it is."""
+    readable = [job.member for job in jobs if Capability.ENCRYPTED not in capabilities.get(job.member, ())]
+    if not readable:
+        return []
+    text = f"the memory of {', '.join(readable)} crosses the inter-site link unencrypted, and no end proves who it is"
+    return [Caveat(code=CaveatCode.NOT_ENCRYPTED, text=text)]
 
 
 def _uncoordinated(paths: Sequence[PathChange], forecast: Forecast) -> list[Caveat]:

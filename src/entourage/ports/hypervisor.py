@@ -21,6 +21,8 @@ class Capability(Enum):
     HOLD = "hold"  # a copy that is nearly complete can be kept so while the member runs
     ALIGNED_STOP = "aligned_stop"  # a member can be stopped at a chosen moment in the middle of its copy
     COMPLETE_PAUSED = "complete_paused"  # a completed target stays paused until it is told to run
+    MIRROR_DISK = "mirror_disk"  # a member's own disk goes with it, and is switched with its memory
+    ENCRYPTED = "encrypted"  # what is copied is encrypted on its way, and both ends have proved who they are
     ABORT_AFTER_DRAIN = "abort_after_drain"  # the source can run again although its state was handed over whole
 
 

@@ -36,6 +36,7 @@ class MemberDraft:
     memory: Found[float] | None = None
     cpu: Found[float] | None = None
     dirty_rate: float = 0.0
+    disk: int = 0
     ports: tuple[PortDraft, ...] | None = None
 
     def segments(self) -> frozenset[str] | None:

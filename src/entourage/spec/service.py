@@ -15,6 +15,8 @@ _SMALLEST_GUEST = 128 * 2**20  # bytes; the guest's kernel and its tools need th
 _PORT = {"segment": "inside", "address": "10.20.3.11", "mac": "52:54:00:20:03:11"}
 _PORT_EXAMPLE = "{segment: inside, address: 10.20.3.11, mac: 52:54:00:20:03:11}"
 _MEMBER = {"role": "server", "memory": "128 MiB", "cpu": "0.25", "interfaces": f"[{_PORT_EXAMPLE}]"}
+_MEMBER_OPTIONAL = {"dirty-rate": "1 MB/s", "disk": "64 MiB"}
+_DISK_STEP = 1 << 20  # a disk is of whole MiB; what is written is rounded up
 _MEMBER_EXAMPLE = f"{{role: server, memory: 128 MiB, cpu: 0.25, interfaces: [{_PORT_EXAMPLE}]}}"
 _TOP = {
     "service": "shop",
@@ -82,6 +84,7 @@ def _member(draft: MemberDraft) -> Member | None:
         cpu=draft.cpu.value,
         interfaces=tuple(i for p in draft.ports or () if (i := _interface(p)) is not None),
         dirty_rate=draft.dirty_rate,
+        disk=draft.disk,
     )
 
 
@@ -106,15 +109,17 @@ def _read_member(name: Scalar, value: Node, known: list[str] | None, problems: P
     body = as_mapping(value, what, problems, example=_MEMBER_EXAMPLE)
     if body is None:
         return MemberDraft(name=name)
-    fields = Fields(body, problems, what=what, required=_MEMBER, optional={"dirty-rate": "1 MB/s"}, at=name.at)
+    fields = Fields(body, problems, what=what, required=_MEMBER, optional=_MEMBER_OPTIONAL, at=name.at)
     role = fields.choice("role", "role", [r.value for r in Role])
     dirty_rate = fields.quantity("dirty-rate", BYTE_RATE, zero=True)
+    disk = fields.quantity("disk", MEMORY)
     return MemberDraft(
         name=name,
         role=None if role is None else Role(role.value),
         memory=_read_memory(fields, problems),
         cpu=fields.cores("cpu"),
         dirty_rate=0.0 if dirty_rate is None else dirty_rate.value,
+        disk=0 if disk is None else -(-round(disk.value) // _DISK_STEP) * _DISK_STEP,
         ports=_read_ports(fields, what, known, problems),
     )
 

@@ -10,7 +10,7 @@ from entourage.twin.parts import Copy, Stream
 from entourage.twin.streams import Streams
 from entourage.twin.world import Client, World
 
-_CAPABILITIES = frozenset(Capability) - {Capability.MIGRATE}
+_CAPABILITIES = frozenset(Capability) - {Capability.MIGRATE, Capability.MIRROR_DISK, Capability.ENCRYPTED}
 
 
 class TwinHypervisor:

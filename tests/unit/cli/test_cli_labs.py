@@ -23,7 +23,7 @@ def brought_up(monkeypatch: pytest.MonkeyPatch) -> list[SpecTexts]:
     """What labs were brought up from."""
     made: list[SpecTexts] = []
 
-    def new_place(name: str, texts: SpecTexts) -> FakePlace:
+    def new_place(name: str, texts: SpecTexts, *, is_encrypted: bool) -> FakePlace:
         infrastructure, service = texts.parse()
         return FakePlace(name=name, infrastructure=infrastructure, service=service)
 
@@ -108,7 +108,7 @@ def test_a_spec_that_is_not_there_is_a_problem_like_any_other(brought_up: list[S
     ],
 )
 def test_a_lab_that_cannot_come_up_says_why(monkeypatch: pytest.MonkeyPatch, error: Exception, message: str) -> None:
-    def new_place(*_: object) -> FakePlace:
+    def new_place(*_: object, **__: object) -> FakePlace:
         raise error
 
     monkeypatch.setattr("entourage.cli.labs.new_place", new_place)

@@ -32,7 +32,7 @@ MIB = 1 << 20
 LINK = InterSiteLink(sites=(EAST, WEST), rtt=50.0, rate=200e6)
 EMPTY = HostLoad(memory=0, cpu=0.0)
 EVERYTHING = frozenset(Capability)
-ONLY_MIGRATE = frozenset({Capability.MIGRATE})
+ONLY_MIGRATE = frozenset({Capability.MIGRATE, Capability.ENCRYPTED})
 SEGMENTS = ("transit", "outside", "dmz", "inside")
 _ROLES = {RT: Role.ROUTER, FW: Role.FIREWALL, LB: Role.LOAD_BALANCER, WEB1: Role.SERVER, WEB2: Role.SERVER}
 _ON = {RT: (0, 1), FW: (1, 2), LB: (2, 3), WEB1: (3,), WEB2: (3,)}

@@ -127,6 +127,17 @@ def test_a_strategy_that_was_asked_for_is_refused_rather_than_replaced() -> None
     assert refusal.verdict.code.outlook is Outlook.FIXABLE
 
 
+def test_a_member_with_a_disk_needs_a_driver_that_takes_it_along() -> None:
+    snapshot = world.snapshot()
+    members = tuple(replace(m, disk=64 << 20) if m.id == world.WEB1 else m for m in snapshot.service.members)
+    with_disk = replace(snapshot, service=replace(snapshot.service, members=members))
+    refusal = world.outcome(with_disk, world.request(), can=world.EVERYTHING - {Capability.MIRROR_DISK})
+    assert isinstance(refusal, Refusal)
+    assert "group needs mirror_disk, which the driver of web1 cannot do" in refusal.verdict.reasons[0]
+    plan, diskless = world.planned(with_disk, world.request()), world.planned(snapshot, world.request())
+    assert plan.forecast.copy_s > diskless.forecast.copy_s
+
+
 def test_a_link_that_memory_outruns_is_refused_with_both_rates() -> None:
     dirty = {world.WEB1: 30e6}
     refusal = world.outcome(world.snapshot(dirty=dirty), world.request())
@@ -256,3 +267,11 @@ def test_every_region_is_served_after_a_move_and_crosses_only_if_the_service_is_
         assert change.after.is_trombone == (not whole)
     assert any(caveat.code is CaveatCode.SPLIT_AFTERWARDS for caveat in plan.cannot_promise) == (not whole)
     assert all(each.stays for each in plan.stretch) or strategy is not Strategy.GROUP
+
+
+def test_a_plan_says_whose_memory_crosses_the_link_in_the_clear() -> None:
+    readable = world.EVERYTHING - {Capability.ENCRYPTED}
+    plan = world.planned(world.snapshot(), world.request(), can=readable)
+    (caveat,) = plan.cannot_promise
+    assert caveat.code is CaveatCode.NOT_ENCRYPTED
+    assert "the memory of" in caveat.text

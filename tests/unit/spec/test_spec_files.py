@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from spec_edits import INFRASTRUCTURE, SHOP, SITES, replaced, said, service_problems
 
-from entourage.spec import SpecError, load_infrastructure, load_service, parse_infrastructure
+from entourage.spec import SpecError, load_infrastructure, load_service, parse_infrastructure, parse_service
 
 BINARY = "is this a binary file? a spec is YAML in UTF-8"
 
@@ -182,6 +182,20 @@ def test_all_problems_come_at_once_in_the_order_of_the_file() -> None:
         ("41:36", "address 10.20.4.11 is outside segment 'inside', 10.20.3.0/24"),
         ("49:34", "member 'web1' is in the chain twice, first on line 49, column 22"),
     ]
+
+
+def test_a_disk_is_of_whole_mebibytes_and_nobody_has_one_who_does_not_ask_for_it() -> None:
+    text = replaced(SHOP, "dirty-rate: 1 MB/s", "dirty-rate: 1 MB/s\n    disk: 1000 KiB")
+    service = parse_service(text, file="shop.yaml", infrastructure=INFRASTRUCTURE)
+    assert {member.id: member.disk for member in service.members if member.disk} == {"web1": 1 << 20}
+
+
+@pytest.mark.parametrize("disk", ["-1 MiB", "64", "much", "0 MiB"])
+def test_a_disk_without_a_sound_size_is_refused_where_it_stands(disk: str) -> None:
+    text = replaced(SHOP, "dirty-rate: 1 MB/s", f"dirty-rate: 1 MB/s\n    disk: {disk}")
+    ((at, _, hint),) = service_problems(text)
+    assert at == "40:11"
+    assert hint
 
 
 def test_memory_and_cpu_must_be_found_together_on_one_host() -> None:

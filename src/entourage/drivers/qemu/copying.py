@@ -5,6 +5,7 @@ import math
 import time
 from typing import Any
 
+from entourage.drivers.qemu.disk import Mirror
 from entourage.drivers.qemu.gate import StreamGate
 from entourage.drivers.qemu.monitor import GONE, Monitor, MonitorEvent
 from entourage.model.ids import HostId
@@ -24,6 +25,8 @@ class Copying:
         self.source = source
         self.target = target
         self.gate: StreamGate | None = None
+        self.mirror: Mirror | None = None  # of the member's disk, if it has one
+        self.disk_steps = 0  # of switching it, done so far
         self.stopped_at: float | None = None
         self.resumed_at: float | None = None
         self.is_told_to_stop = False
@@ -37,6 +40,8 @@ class Copying:
 
     def on_source_event(self, event: MonitorEvent) -> None:
         """Note what the source's QEMU reports."""
+        if self.mirror is not None:
+            self.mirror.on_event(event)
         if event.name == "MIGRATION_PASS":
             self._passes = int(event.data["pass"])
             # Here rather than in the task that waits: each ms counts while the next pass is flowing already.
@@ -111,6 +116,12 @@ class Copying:
     def is_received(self) -> bool:
         """Whether both ends have said that everything has arrived."""
         return self._source_status == "completed" == self._target_status
+
+    async def wait_switchover(self) -> None:
+        """Until the source stands still and has only the last part to send, which it keeps until it is told to."""
+        while self._source_status != "pre-switchover":
+            self._raise_if_broken()
+            await self._wait_change()
 
     async def wait_received(self) -> None:
         """Until the target has everything and stands still there."""

@@ -10,16 +10,18 @@ import subprocess
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 
 from entourage.drivers.netns import Namespace
+from entourage.drivers.qemu import disk, tls
 from entourage.drivers.qemu import process as qemu
 from entourage.drivers.qemu.copying import Copying
 from entourage.drivers.qemu.gate import StreamGate
 from entourage.drivers.qemu.monitor import GONE, Monitor, MonitorEvent
 from entourage.model.ids import HostId, MemberId
 from entourage.model.world import Member
-from entourage.ports.errors import DriverError, OutcomeUnknownError, PermanentError
+from entourage.ports.errors import DriverError, OutcomeUnknownError, PermanentError, UnsupportedError
 from entourage.ports.hypervisor import Capability, CopyRound, Migrated, ProgressCallback, RunState
 
 FIRST_PORT, PORTS = 7100, 100  # where migration streams arrive
@@ -32,6 +34,7 @@ _XBZRLE_CACHE = 64 << 20
 # bytes/s at the most while copying, 1 Gbit/s: what flows in the moment in which the gate closes must be less than what
 # the member has dirtied in a pass, or the copy is not held but comes to its end.
 _COPY_PACE = 125e6
+_DISK_PACE = 12_500_000  # bytes/s, 100 Mbit/s: half of a small link, the members go on serving meanwhile
 _MONITOR_DEADLINE_S = 20.0
 _CANCEL_S = 0.5  # QEMU answers within some ms, unless it hangs in a stream that nobody reads
 _EVENT_DEADLINE_S = 5.0
@@ -55,6 +58,7 @@ class _Instance:
 
     monitor: Monitor
     port: int | None = None
+    disk_port: int | None = None
     copying: Copying | None = None
     resumed_at: float | None = None
     stopped_at: float | None = None
@@ -79,8 +83,8 @@ class QemuHypervisor:
         self._instances: dict[tuple[MemberId, HostId], _Instance] = {}
 
     def capabilities(self) -> frozenset[Capability]:
-        """All that the port knows of."""
-        return frozenset(Capability)
+        """All that the port knows of; but a disk's mirror is not encrypted yet, so it is one of the two."""
+        return frozenset(Capability) - {Capability.MIRROR_DISK if self._machines.is_encrypted else Capability.ENCRYPTED}
 
     async def close(self) -> None:
         """Let go of all monitors; the virtual machines go on."""
@@ -118,9 +122,16 @@ class QemuHypervisor:
             return
         if state is not RunState.ABSENT:
             raise PermanentError(f"{member.id} on {host}: a copy is there already, and it is {state.value}")
+        if member.disk and self._machines.is_encrypted:
+            raise UnsupportedError(f"{member.id}: its disk cannot be mirrored over an encrypted stream yet")
         instance = await self._start(member, host, incoming="defer" if autostart else "defer-paused")
         await self._enable(instance.monitor)
-        address = self._machines.access(host).address
+        access = self._machines.access(host)
+        address = access.address
+        if access.identity is not None:
+            await tls.expect(instance.monitor, access.inside(access.identity.directory))
+        if member.disk:
+            instance.disk_port = await disk.export(instance.monitor, address=address)
         for port in range(FIRST_PORT, FIRST_PORT + PORTS):
             with suppress(PermanentError):
                 await instance.monitor.execute("migrate-incoming", uri=f"tcp:{address}:{port}")
@@ -138,6 +149,7 @@ class QemuHypervisor:
         gate = await asyncio.to_thread(StreamGate, connection, name=member.id)
         copying.gate = gate
         await monitor.send_fd(gate.qemu_end.fileno(), name=f"gate-{member.id}")
+        await self._mirror(copying)
         shown = asyncio.create_task(copying.show_progress(monitor, progress))
         try:
             gate.open(pace=_COPY_PACE)
@@ -182,6 +194,9 @@ class QemuHypervisor:
         """Open the gate for the rest, and wait for both ends to say `completed`."""
         instance = await self._instance(member.id, source)
         copying = self._copying(instance, member.id)
+        assert copying.gate is not None
+        copying.gate.open()
+        await self._switch_disk(copying)
         await copying.wait_received()
         assert copying.gate is not None
         return copying.gate.bytes_sent
@@ -218,11 +233,15 @@ class QemuHypervisor:
             copying.gate.open()  # behind a closed one QEMU may not answer, see `Copying.on_source_event`
         cancelling = asyncio.create_task(instance.monitor.execute("migrate_cancel"))
         await asyncio.wait({cancelling}, timeout=_CANCEL_S)
+        if copying.mirror is not None and not cancelling.done():
+            await copying.mirror.break_off()
         if copying.gate is not None:
             await asyncio.to_thread(copying.gate.release)  # whether it has answered or not: now it will
         with suppress(DriverError, TimeoutError):
             # Its answer also says that a stop has been carried out that was sent before it: none comes through later.
             await asyncio.wait_for(cancelling, _MONITOR_DEADLINE_S)
+        if copying.mirror is not None:
+            await disk.give_up_any(instance.monitor)
         if copying.has_begun:
             with suppress(TimeoutError):
                 await asyncio.wait_for(copying.wait_over(), _MONITOR_DEADLINE_S)
@@ -233,6 +252,7 @@ class QemuHypervisor:
         """End a migration that we know nothing of: whoever began it is gone, and its stream with it."""
         self._favour(member, source, yes=False)
         await instance.monitor.execute("migrate_cancel")
+        await disk.give_up_any(instance.monitor)
         async with asyncio.timeout(_MONITOR_DEADLINE_S):
             while (await instance.monitor.execute("query-migrate")).get("status") in _UNDER_WAY:  # noqa: ASYNC110
                 await asyncio.sleep(_LOOK_AGAIN_S)  # its events were asked for by somebody who is gone
@@ -261,9 +281,11 @@ class QemuHypervisor:
         copying = await self._begin(member, source=source, target=target, downtime_ms=_OWN_DOWNTIME_MS)
         monitor = (await self._instance(member.id, source)).monitor
         port = (await self._instance(member.id, target)).port
+        await self._mirror(copying)
         shown = asyncio.create_task(copying.show_progress(monitor, progress))
         try:
             await monitor.execute("migrate", uri=f"tcp:{self._machines.access(target).address}:{port}")
+            await self._switch_disk(copying)
             paused_at, resumed_at = await copying.wait_migrated()
         finally:
             shown.cancel()
@@ -277,8 +299,9 @@ class QemuHypervisor:
         at_target = await self._instance(member.id, target)
         if at_source.copying is not None and not at_source.copying.is_over():
             raise PermanentError(f"{member.id} on {source}: a copy is under way already")
+        await self._encrypt(at_source.monitor, source, at_target.monitor, target)
         at_source.copying = at_target.copying = copying
-        await self._enable(at_source.monitor)
+        await self._enable(at_source.monitor, keeps_disk=bool(member.disk))
         await at_source.monitor.execute(
             "migrate-set-parameters",
             max_bandwidth=_UNLIMITED,
@@ -286,6 +309,17 @@ class QemuHypervisor:
             xbzrle_cache_size=_XBZRLE_CACHE,
         )
         return copying
+
+    async def _encrypt(self, at_source: Monitor, source: HostId, at_target: Monitor, target: HostId) -> None:
+        """Both ends know each other from now on, where they have certificates."""
+        sending, receiving = self._machines.access(source), self._machines.access(target)
+        if sending.identity is None and receiving.identity is None:
+            return
+        if sending.identity is None or receiving.identity is None:
+            bare = source if sending.identity is None else target
+            raise PermanentError(f"{bare} has no certificate, and the other end of the copy has one: nothing is sent")
+        await tls.admit(at_target, sending.identity)
+        await tls.demand(at_source, sending.inside(sending.identity.directory), receiving.identity)
 
     def _favour_once(self, member: MemberId, copying: Copying) -> None:
         if not copying.is_favoured:  # to look for the processes takes time that the stop of all has not
@@ -313,8 +347,35 @@ class QemuHypervisor:
         except OSError as error:
             raise PermanentError(f"no connection from {source} to {address[0]}:{address[1]}: {error}") from error
 
-    async def _enable(self, monitor: Monitor) -> None:
+    async def _mirror(self, copying: Copying) -> None:
+        """Bring the target's disk to what the source's is, and keep it so; nothing for a member without a disk."""
+        target = await self._instance(copying.member.id, copying.target)
+        if target.disk_port is None:
+            return
+        access = self._machines.access(copying.target)
+        copying.mirror = disk.Mirror((await self._instance(copying.member.id, copying.source)).monitor)
+        await copying.mirror.begin(address=access.address, port=target.disk_port, pace=_DISK_PACE)
+
+    async def _switch_disk(self, copying: Copying) -> None:
+        """The member stands still: first all of its disk, then nobody else writes there, then the memory's rest."""
+        if copying.mirror is None:
+            return
+        source = (await self._instance(copying.member.id, copying.source)).monitor
+        target = (await self._instance(copying.member.id, copying.target)).monitor
+        steps = (
+            copying.wait_switchover,
+            copying.mirror.finish,
+            partial(disk.close_export, target),
+            partial(source.execute, "migrate-continue", state="pre-switchover"),
+        )
+        for step in steps[copying.disk_steps :]:  # asked for twice, it goes on where it was
+            await step()
+            copying.disk_steps += 1
+
+    async def _enable(self, monitor: Monitor, *, keeps_disk: bool = False) -> None:
         wanted = [{"capability": name, "state": True} for name in ("events", "xbzrle")]
+        # The disk has to be whole at the target before the source lets go of it.
+        wanted.append({"capability": "pause-before-switchover", "state": keeps_disk})
         await monitor.execute("migrate-set-capabilities", capabilities=wanted)
 
     async def _start(self, member: Member, host: HostId, *, incoming: str | None) -> _Instance:
@@ -331,7 +392,7 @@ class QemuHypervisor:
         )
         if incoming == "defer-paused":
             arguments.append("-S")
-        child = await asyncio.to_thread(qemu.start, arguments, access=access, paths=paths)
+        child = await asyncio.to_thread(qemu.start, arguments, access=access, paths=paths, disk=member.disk)
         deadline = asyncio.get_running_loop().time() + _MONITOR_DEADLINE_S
         while True:
             try:

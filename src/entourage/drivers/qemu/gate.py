@@ -38,8 +38,12 @@ class StreamGate:
         self.qemu_end, self._local = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         self._pace, self._chunk = math.inf, _CHUNK
         self._open = threading.Event()
-        self._thread = threading.Thread(target=self._forward, name=f"gate-{name}", daemon=True)
-        self._thread.start()
+        self._threads = [
+            threading.Thread(target=work, name=f"{kind}-{name}", daemon=True)
+            for kind, work in (("gate", self._forward), ("answers", self._give_back))
+        ]
+        for thread in self._threads:
+            thread.start()
 
     @property
     def is_open(self) -> bool:
@@ -69,7 +73,8 @@ class StreamGate:
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
         self._open.set()
-        self._thread.join(timeout=5)
+        for thread in self._threads:
+            thread.join(timeout=5)
         for end in (self.qemu_end, self._local, self._remote):
             end.close()
 
@@ -90,3 +95,12 @@ class StreamGate:
             # One side is gone. QEMU sees a broken stream on its side and reports the failed migration itself.
             with suppress(OSError):
                 self._local.shutdown(socket.SHUT_RDWR)
+
+    def _give_back(self) -> None:
+        """What the target says, never held: with TLS its half of the handshake, without TLS nothing."""
+        with suppress(OSError):  # one side is gone: `_forward` is told so as well, and breaks off
+            while answer := self._remote.recv(_CHUNK):
+                self._local.sendall(answer)
+            # The target ends it before the handshake is over when it lets nobody in: the source reads the end then,
+            # and what it still writes is not cut off by that.
+            self._local.shutdown(socket.SHUT_WR)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from entourage.drivers.qemu.tls import Identity
 from entourage.model.ids import HostId, MemberId
 from entourage.model.world import Member
 from entourage.ports.errors import PermanentError
@@ -32,6 +33,7 @@ class HostAccess:
     """How to run and reach QEMU on one host. `address` is where migration streams arrive.
 
     `root` is the directory that QEMU is confined to (chroot) and in which its files are; `run_dir` is inside it.
+    `identity` None: the streams from and to this host are not encrypted.
     """
 
     id: HostId
@@ -39,6 +41,7 @@ class HostAccess:
     root: Path
     run_dir: Path
     address: str
+    identity: Identity | None = None
 
     def inside(self, path: Path) -> str:
         """`path` as a process confined to `root` sees it."""
@@ -56,6 +59,11 @@ class BootFiles:
 
 class Machines(Protocol):
     """What the QEMU driver needs to know of the place it works in."""
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether every host has an identity, so that streams between them are encrypted."""
+        ...
 
     def access(self, host: HostId) -> HostAccess:
         """How to run QEMU there."""
@@ -115,9 +123,14 @@ class InstancePaths:
         """The process id."""
         return self.base.with_suffix(".pid")
 
+    @property
+    def disk(self) -> Path:
+        """The member's disk, if it has one."""
+        return self.base.with_suffix(".disk")
+
     def all(self) -> tuple[Path, ...]:
         """Every file of this copy."""
-        return (*self.monitors, self.console, self.log, self.pid)
+        return (*self.monitors, self.console, self.log, self.pid, self.disk)
 
 
 def instance_paths(access: HostAccess, member: MemberId) -> InstancePaths:
@@ -158,16 +171,25 @@ def command_line(
     for number, (interface, tap) in enumerate(zip(member.interfaces, taps, strict=True)):
         arguments += ["-netdev", f"tap,id=n{number},ifname={tap},script=no,downscript=no"]
         arguments += ["-device", f"virtio-net-pci,netdev=n{number},mac={interface.mac},romfile=,disable-modern=on"]
+    if member.disk:
+        arguments += ["-blockdev", f"driver=file,node-name=disk-file,filename={access.inside(paths.disk)}"]
+        arguments += ["-blockdev", "driver=raw,node-name=disk,file=disk-file"]
+        arguments += ["-device", "virtio-blk-pci,drive=disk,disable-modern=on"]
     if incoming is not None:
         arguments += ["-incoming", incoming]
     return arguments
 
 
-def start(arguments: Sequence[str], *, access: HostAccess, paths: InstancePaths) -> subprocess.Popen[bytes]:
-    """Start QEMU on the host, in a session of its own: it lives on when we end."""
+def start(
+    arguments: Sequence[str], *, access: HostAccess, paths: InstancePaths, disk: int = 0
+) -> subprocess.Popen[bytes]:
+    """Start QEMU on the host, in a session of its own: it lives on when we end. With an empty disk of `disk` bytes."""
     paths.base.parent.mkdir(parents=True, exist_ok=True)
     for stale in paths.all():
         stale.unlink(missing_ok=True)
+    if disk:
+        with paths.disk.open("wb") as empty:
+            empty.truncate(disk)
     enter = ["nsenter", f"--root={access.root}", "--wd=/"]
     if access.netns is not None:
         enter.insert(1, f"--net={access.netns}")

@@ -19,6 +19,7 @@ _TRY_AGAIN_S = 0.2
 _LINGER_S = 2.0
 
 _SOURCE_STATES = ("running", "paused", "finish-migrate", "postmigrate")
+_STREAMS = ("migration", "block-node")  # to the target: the memory's, and the disk's mirror; not our own monitors
 _OVER = ("none", "completed", "failed", "cancelled")
 _FAILURES = (DriverError, ConnectionError, TimeoutError)
 
@@ -151,7 +152,9 @@ class Ward:
             self._note("break stream", self._member)
             assert self._monitor is not None
             async with asyncio.timeout(_ANSWER_S):
-                await self._monitor.execute_out_of_band("yank", instances=[{"type": "migration"}])
+                known = await self._monitor.execute_out_of_band("query-yank")
+                streams = [each for each in known if each["type"] in _STREAMS]
+                await self._monitor.execute_out_of_band("yank", instances=streams)
         async with asyncio.timeout(_OVER_WITHIN_S):
             while (await self._ask("query-migrate")).get("status", "none") not in _OVER:  # noqa: ASYNC110
                 await asyncio.sleep(_LOOK_AGAIN_S)

@@ -1,0 +1,52 @@
+"""Encrypted migration streams in which both ends prove who they are: QEMU's own TLS.
+
+The target lets in one host alone, the source of this copy, and nobody before it knows which that is. The source goes on
+only with a target whose certificate names the host that it was told to send to. Source: QEMU 7.2 manual, "TLS
+setup for network services" and "Client authorization".
+"""
+
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from entourage.drivers.qemu.monitor import Monitor
+from entourage.ports.errors import PermanentError
+
+_SERVER, _CLIENT, _SOURCE, _NOBODY = "tls-server", "tls-client", "tls-source", "tls-nobody"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """A host's certificate, and what it names the host. `directory` has the files that QEMU looks for.
+
+    They are `ca-cert.pem`, and `cert.pem` and `key.pem` after `server-` and `client-`, and lie inside the host's root.
+    """
+
+    name: str
+    directory: Path
+
+
+async def expect(monitor: Monitor, directory: str) -> None:
+    """At the target, before it listens: by TLS only, and for nobody yet. `directory` as QEMU sees it."""
+    await _make(monitor, _NOBODY, "authz-list", policy="deny")
+    await _make(monitor, _SERVER, "tls-creds-x509", endpoint="server", dir=directory, verify_peer=True)
+    await monitor.execute("migrate-set-parameters", tls_creds=_SERVER, tls_authz=_NOBODY)
+
+
+async def admit(monitor: Monitor, source: Identity) -> None:
+    """At the target: let this host in, and no other."""
+    await _make(monitor, _SOURCE, "authz-simple", identity=f"CN={source.name}")
+    await monitor.execute("migrate-set-parameters", tls_authz=_SOURCE)
+
+
+async def demand(monitor: Monitor, directory: str, target: Identity) -> None:
+    """At the source, before it sends: by TLS only, and to this host. `directory` as QEMU sees it."""
+    await _make(monitor, _CLIENT, "tls-creds-x509", endpoint="client", dir=directory, verify_peer=True)
+    await monitor.execute("migrate-set-parameters", tls_creds=_CLIENT, tls_hostname=target.name)
+
+
+async def _make(monitor: Monitor, name: str, kind: str, **properties: object) -> None:
+    """Make the object, in place of the one that an earlier copy has left."""
+    with suppress(PermanentError):  # there is none
+        await monitor.execute("object-del", id=name)
+    await monitor.execute("object-add", id=name, qom_type=kind, **properties)

@@ -1,0 +1,208 @@
+"""Encrypted migration streams: the kit over them, who is let in, and what can be read on the way."""
+
+import asyncio
+import os
+import ssl
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from test_qemu_conformance import CHECK_DEADLINE_S, MEMBER, SOURCE, TARGET, LonelyMachines, lonely_machines, unwell
+
+from entourage.drivers.qemu.driver import FIRST_PORT, QemuHypervisor
+from entourage.drivers.qemu.process import HostAccess
+from entourage.lab.accel import usable_accel
+from entourage.lab.certificates import Authority
+from entourage.model.ids import HostId
+from entourage.ports.conformance import HypervisorConformance, run_check
+from entourage.ports.errors import DriverError
+from entourage.ports.hypervisor import Capability, RunState
+
+pytestmark = pytest.mark.lab
+
+LONG_AGO = datetime(2021, 1, 1, tzinfo=UTC)
+# Each of them moves state over the stream in another way; what does not is tried without TLS.
+CHECKS = [name for name in HypervisorConformance.checks() if "drain" in name or "migrat" in name or "refresh" in name]
+
+
+@pytest.fixture(scope="module")
+def authority() -> Authority:
+    return Authority("tls tests")
+
+
+@pytest.fixture(scope="module")
+def machines(authority: Authority) -> Iterator[LonelyMachines]:
+    with lonely_machines(is_encrypted=True) as made:
+        for host in (SOURCE, TARGET):
+            certify(made, host, authority)
+        yield made
+
+
+def certify(machines: LonelyMachines, host: HostId, authority: Authority) -> None:
+    identity = machines.access(host).identity
+    assert identity is not None
+    authority.write(identity.directory, name=identity.name, address="127.0.0.1")
+
+
+@asynccontextmanager
+async def a_driver(machines: LonelyMachines) -> AsyncIterator[QemuHypervisor]:
+    driver = QemuHypervisor(machines, accel=usable_accel())
+    try:
+        yield driver
+    finally:
+        for host in (SOURCE, TARGET):
+            await driver.remove(MEMBER.id, host)
+        await driver.close()
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_qemu_conforms_over_tls(name: str, machines: LonelyMachines) -> None:
+    async def work() -> bool:
+        async with a_driver(machines) as driver:
+            assert Capability.ENCRYPTED in driver.capabilities()
+            booted = lambda: machines.wait_beats(SOURCE, count=2)  # noqa: E731
+            kit = HypervisorConformance(driver, member=MEMBER, source=SOURCE, target=TARGET, booted=booted)
+            try:
+                async with asyncio.timeout(CHECK_DEADLINE_S):
+                    return await run_check(kit, name)
+            finally:
+                await kit.clear()
+
+    assert asyncio.run(work())
+
+
+class Impostors(LonelyMachines):
+    """The same machines, one of which shows another certificate than it should."""
+
+    def access(self, host: HostId) -> HostAccess:
+        access = super().access(host)
+        assert access.identity is not None
+        shown = self.directory / "impostor" / host.replace("/", "-")
+        return replace(access, identity=replace(access.identity, directory=shown)) if shown.exists() else access
+
+
+IMPOSTORS = {
+    "source of another authority": (SOURCE, None, True),
+    "target of another authority": (TARGET, None, True),
+    "source with another host's certificate": (SOURCE, "east-h9", False),
+    "target with another host's certificate": (TARGET, "west-h9", False),
+}
+
+
+@pytest.mark.parametrize("case", IMPOSTORS)
+def test_a_copy_from_or_to_an_impostor_fails_and_the_source_goes_on(
+    case: str, machines: LonelyMachines, authority: Authority
+) -> None:
+    host, name, is_foreign = IMPOSTORS[case]
+    folder = machines.directory / "impostor" / host.replace("/", "-")
+    known = machines.access(host).identity
+    assert known is not None
+    signer = Authority("somebody else's") if is_foreign else authority
+    signer.write(folder, name=name or known.name, address="127.0.0.2")
+    require_refused(Impostors(directory=machines.directory, is_encrypted=True), folder)
+
+
+def test_a_certificate_that_has_run_out_is_none(machines: LonelyMachines, authority: Authority) -> None:
+    known = machines.access(SOURCE).identity
+    assert known is not None
+    folder = machines.directory / "impostor" / SOURCE.replace("/", "-")
+    authority.write(folder, name=known.name, address="127.0.0.1", until=LONG_AGO)
+    require_refused(Impostors(directory=machines.directory, is_encrypted=True), folder)
+
+
+async def copied(driver: QemuHypervisor) -> None:
+    await driver.prepare(MEMBER, TARGET)
+    await driver.copy(MEMBER, source=SOURCE, target=TARGET, progress=lambda _: None)
+
+
+def require_refused(machines: LonelyMachines, folder: Path) -> None:
+    async def work() -> None:
+        async with a_driver(machines) as driver:
+            await driver.create(MEMBER, SOURCE)
+            await machines.wait_beats(SOURCE, count=2)
+            with pytest.raises(DriverError):
+                await asyncio.wait_for(copied(driver), CHECK_DEADLINE_S)
+            await driver.abandon(MEMBER, source=SOURCE)
+            assert await driver.look(MEMBER.id, SOURCE) is RunState.RUNNING
+            await machines.wait_beats(SOURCE, count=2)
+            assert unwell(machines.console(SOURCE)) == []
+
+    try:
+        asyncio.run(work())
+    finally:
+        for file in folder.iterdir():
+            file.unlink()
+        folder.rmdir()
+
+
+def test_a_target_that_waits_lets_nobody_in_whom_it_was_not_told_of(machines: LonelyMachines) -> None:
+    """Not even a host of the lab: before the copy begins nobody may."""
+
+    async def work() -> None:
+        async with a_driver(machines) as driver:
+            await driver.prepare(MEMBER, TARGET)
+            identity = machines.access(SOURCE).identity
+            assert identity is not None
+            context = ssl.create_default_context(cafile=identity.directory / "ca-cert.pem")
+            context.load_cert_chain(identity.directory / "client-cert.pem", identity.directory / "client-key.pem")
+            reader, writer = await asyncio.open_connection(
+                "127.0.0.1", FIRST_PORT, ssl=context, server_hostname=TARGET.replace("/", "-")
+            )
+            writer.write(b"QEVM\0\0\0\3")
+            with pytest.raises((ConnectionError, ssl.SSLError, asyncio.IncompleteReadError)):
+                async with asyncio.timeout(CHECK_DEADLINE_S):
+                    await reader.readexactly(1)
+            writer.close()
+
+    asyncio.run(work())
+
+
+def test_nothing_of_the_memory_can_be_read_on_the_way(
+    machines: LonelyMachines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same bytes that a stream without TLS shows."""
+    with lonely_machines() as plain:
+        assert b"what beat " in sent(plain, monkeypatch)
+    assert b"what beat " not in sent(machines, monkeypatch)
+
+
+def sent(machines: LonelyMachines, monkeypatch: pytest.MonkeyPatch) -> bytes:
+    """All that the gate has sent while a guest was copied that writes "what beat N wrote" into its memory."""
+    passed: list[bytes] = []
+
+    class Tapped:
+        def __init__(self, connection: object) -> None:
+            self._connection = connection
+
+        def sendall(self, data: bytes) -> None:
+            passed.append(data)
+            self._connection.sendall(data)  # type: ignore[attr-defined]
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self._connection, name)
+
+    async def tapped(self: QemuHypervisor, source: HostId, address: tuple[str, int]) -> object:
+        return Tapped(await real(self, source, address))
+
+    real = QemuHypervisor._connect
+    monkeypatch.setattr(QemuHypervisor, "_connect", tapped)
+
+    async def work() -> None:
+        async with a_driver(machines) as driver:
+            await driver.create(MEMBER, SOURCE)
+            await machines.wait_beats(SOURCE, count=5)
+            await copied(driver)
+
+    asyncio.run(work())
+    monkeypatch.undo()
+    assert sum(map(len, passed)) > 1 << 20
+    return b"".join(passed)
+
+
+def test_keys_are_for_nobody_else_to_read(machines: LonelyMachines) -> None:
+    keys = list((machines.directory / "tls").glob("*/*-key.pem"))
+    assert len(keys) == 4
+    assert {os.stat(key).st_mode & 0o777 for key in keys} == {0o600}
