@@ -63,7 +63,7 @@ def move(wanted: Move) -> Exit:
         return Exit.INTERRUPTED if interrupted else Exit.ROLLED_BACK
     if document.get("unverified") and not document.get("moved_back_by"):
         rest = f"entourage resume {document['move']}" if document.get("left_over") else "entourage move --back"
-        show_error(f"the target does not serve; what can be done about it: {rest} --lab {place.name}")
+        show_error(f"the target does not serve; what can be done about it:\n  {rest} --lab {place.name}")
     return Exit.FAILED if document.get("problems") or document.get("left_over") else Exit.DONE
 
 

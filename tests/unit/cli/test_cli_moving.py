@@ -183,7 +183,7 @@ def test_a_target_that_does_not_serve_is_told_with_what_can_be_done_about_it(mov
     moves(document(problems=["a request from users-west failed"], unverified=["a request from users-west failed"]))
     result = entourage("move", "--to", "west")
     assert result.exit_code == 1
-    assert "the target does not serve; what can be done about it: entourage move --back --lab lab1" in result.stderr
+    assert "the target does not serve; what can be done about it:\n  entourage move --back --lab lab1" in result.stderr
 
 
 @pytest.mark.parametrize("unverified", [["a request from users-west failed"], []], ids=["does not serve", "serves"])
