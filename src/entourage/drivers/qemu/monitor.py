@@ -45,8 +45,9 @@ class Monitor:
         """Connect and negotiate. Raises ConnectionError if nobody answers there."""
         try:
             await self._client.connect(str(self._socket))
-        except (QMPError, OSError, EOFError) as error:
-            raise ConnectionError(f"{self.name}: no QMP at {self._socket}: {error}") from error
+        except (QMPError, OSError, EOFError, AssertionError) as error:
+            # The client asserts that it is connected still: not so if QEMU dies in just that moment.
+            raise ConnectionError(f"{self.name}: no QMP at {self._socket}: {error!r}") from error
         self._reader = asyncio.create_task(self._read_events(), name=f"qmp-{self.name}")
 
     async def execute(self, command: str, **arguments: Any) -> Any:  # noqa: ANN401 - QMP replies have no one type
