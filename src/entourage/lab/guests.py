@@ -215,6 +215,7 @@ def _with_length(service: Service, interface: Interface) -> IPv4Interface:
 # loose=0: a session that the connection table does not know is not taken up in its middle.
 # The table's size follows the memory, and would be 1,024 connections here.
 # ip_early_demux: no look-up of a socket for each packet; a forwarder has none.
+# The flow table `known` takes the packets of sessions that are let through past routing and rules.
 _FORWARD = """\
 nft -f /etc/entourage/rules.nft
 echo 0 >/proc/sys/net/netfilter/nf_conntrack_tcp_loose
@@ -237,11 +238,16 @@ def _forwarder(service: Service, member: Member) -> dict[str, GuestFile]:
     stage = _stage(service, member)
     first = stage == 0
     targets = tuple(_targets(service, after=stage).values())
+    devices = _set([f"eth{number}" for number in range(len(member.interfaces))])
     rules = [
         "table ip entourage {",
+        "    flowtable known {",
+        f"        hook ingress priority filter; devices = {devices};",
+        "    }",
         *(_translation(service, targets) if first else []),
         "    chain forward {",
         "        type filter hook forward priority filter; policy drop;",
+        "        ct state established flow add @known",
         "        ct state established,related accept",
         "        ct state invalid counter drop",
         *(["        ct status dnat accept"] if first else _allowed(targets)),

@@ -26,6 +26,7 @@ MODULE_DIRECTORY = "/modules"  # where a guest finds its kernel modules, named s
 _VIRTIO = ("virtio_pci", "virtio_net")
 # crc32c_generic: libcrc32c asks for it by an alias when it is loaded, and a guest has no modprobe.
 _NETFILTER = ("crc32c_generic", "nf_tables", "nft_ct", "nft_chain_nat", "nft_nat", "nft_hash")
+_FLOWTABLE = ("nf_flow_table_inet", "nft_flow_offload")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,8 +39,8 @@ class Contents:
 
 CONTENTS: Mapping[str, Contents] = {
     BASE: Contents(programs=(BUSYBOX,), modules=_VIRTIO),
-    Role.ROUTER.value: Contents(programs=("/usr/sbin/nft",), modules=_NETFILTER),
-    Role.FIREWALL.value: Contents(programs=("/usr/sbin/nft",), modules=_NETFILTER),
+    Role.ROUTER.value: Contents(programs=("/usr/sbin/nft",), modules=(*_NETFILTER, *_FLOWTABLE)),
+    Role.FIREWALL.value: Contents(programs=("/usr/sbin/nft",), modules=(*_NETFILTER, *_FLOWTABLE)),
     Role.LOAD_BALANCER.value: Contents(programs=("/usr/sbin/nft", "/usr/sbin/haproxy"), modules=_NETFILTER),
     DISK: Contents(programs=(), modules=("virtio_blk",)),
     Role.SERVER.value: Contents(programs=("/usr/sbin/nginx", "/usr/sbin/inetutils-inetd"), modules=()),

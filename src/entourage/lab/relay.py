@@ -96,7 +96,10 @@ class Restraint:
 
     def pause_if_needed(self) -> None:
         """Sleep until the window ends if its share of processor time is used up."""
-        now, used = time.monotonic_ns(), time.thread_time_ns()
+        now = time.monotonic_ns()
+        if now - self._window < WINDOW_CPU_NS:  # it cannot have used more than has passed
+            return
+        used = time.thread_time_ns()
         if now - self._window >= WINDOW_NS:
             self._window, self._used = now, used
         elif used - self._used >= WINDOW_CPU_NS:
@@ -177,7 +180,7 @@ class Relay:
         restraint = Restraint()
         armed: int | None = None
         while True:
-            due = self._next_due()
+            due = self._give(time.monotonic_ns())
             if due != armed:  # setting a timer costs as much as a packet
                 self._timer.arm(due)
                 armed = due
@@ -187,8 +190,6 @@ class Relay:
                 if fd == stop.fileno():
                     return
                 self._handle(fd, event)
-            for direction in self._directions:
-                direction.give(time.monotonic_ns())
             restraint.pause_if_needed()
 
     def close(self) -> None:
@@ -203,8 +204,19 @@ class Relay:
         elif fd != self._timer.fd:
             self._control.handle(fd)
 
-    def _next_due(self) -> int | None:
-        return min((due for d in self._directions if (due := d.shaper.next_due()) is not None), default=None)
+    def _give(self, now: int) -> int | None:
+        """Write what is due on all links. When the next frame is due; None if nothing is inside."""
+        soonest: int | None = None
+        for direction in self._directions:
+            due = direction.shaper.next_due()
+            if due is None:
+                continue
+            if due <= now:
+                direction.give(now)
+                due = direction.shaper.next_due()
+            if due is not None and (soonest is None or due < soonest):
+                soonest = due
+        return soonest
 
     def _answer(self, line: bytes) -> dict[str, Any]:
         try:
