@@ -38,10 +38,10 @@ async def story(place: Place) -> None:
     try:
         await place.fabric.up()
         assert await answering(guard) == set()
-        await start_guards(place)
+        await start_guards(place, HOSTS)
         assert await answering(guard) == set(HOSTS)
         with pytest.raises(LabError, match="another guard looks after it"):
-            await start_guards(place)
+            await start_guards(place, HOSTS)
         assert await answering(guard) == set(HOSTS)
         os.kill(pid_of(place, VICTIM), signal.SIGKILL)
 

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import os
 import signal
+import struct
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -20,21 +21,24 @@ from test_qemu_conformance import (
     unwell,
 )
 
+from entourage.drivers.qemu.disk import FIRST_PORT
 from entourage.drivers.qemu.driver import QemuHypervisor
 from entourage.drivers.qemu.monitor import Monitor
 from entourage.drivers.qemu.process import instance_paths, running_pid
 from entourage.lab import layers
 from entourage.lab.accel import usable_accel
+from entourage.lab.certificates import Authority
 from entourage.model.ids import HostId
 from entourage.ports.conformance import HypervisorConformance, run_check
-from entourage.ports.errors import UnsupportedError
-from entourage.ports.hypervisor import Capability, RunState
+from entourage.ports.errors import DriverError
+from entourage.ports.hypervisor import RunState
 
 pytestmark = pytest.mark.lab
 
 BLOCKS = 32 * 1024  # of 512 bytes
 DISK = BLOCKS * 512
 STORER = replace(MEMBER, disk=DISK)
+NBD_OPT_LIST, NBD_REP_ERR_TLS_REQD = 3, 0x80000005
 CHECKS = [name for name in HypervisorConformance.checks() if "drain" in name or "migrat" in name]
 
 # Writes its beats into its disk, durably, one after another, and dirties memory as the kit's own guest does.
@@ -63,10 +67,22 @@ done
 )
 
 
+AUTHORITY = Authority("disk tests")
+
+
 @pytest.fixture(scope="module")
 def machines() -> Iterator[LonelyMachines]:
-    with lonely_machines(init=INIT, layer_names=(layers.BASE, layers.DISK)) as made:
+    with lonely_machines(is_encrypted=True, init=INIT, layer_names=(layers.BASE, layers.DISK)) as made:
+        for host in (SOURCE, TARGET):
+            certify(made, host, AUTHORITY)
         yield made
+
+
+def certify(machines: LonelyMachines, host: HostId, authority: Authority) -> None:
+    """Give the host a certificate."""
+    identity = machines.access(host).identity
+    assert identity is not None
+    authority.write(identity.directory, name=identity.name, address="127.0.0.1")
 
 
 @asynccontextmanager
@@ -122,7 +138,12 @@ async def goes_on(machines: LonelyMachines, host: HostId) -> None:
     assert records(machines, host)[-1] >= last + 4
 
 
-def test_what_was_written_until_the_stop_is_there_after_the_switch(machines: LonelyMachines) -> None:
+@pytest.mark.parametrize("is_encrypted", [False, True], ids=["in the clear", "encrypted"])
+def test_what_was_written_until_the_stop_is_there_after_the_switch(
+    is_encrypted: bool, machines: LonelyMachines
+) -> None:
+    machines = replace(machines, is_encrypted=is_encrypted)
+
     async def work() -> None:
         async with running(machines) as driver:
             await copied(driver)
@@ -211,12 +232,34 @@ def test_qemu_conforms_with_a_disk(name: str, machines: LonelyMachines) -> None:
     assert asyncio.run(work())
 
 
-def test_a_disk_where_streams_are_encrypted_is_refused_and_not_sent_in_the_clear(machines: LonelyMachines) -> None:
+def test_a_mirror_from_or_to_an_impostor_fails_and_the_source_goes_on(machines: LonelyMachines) -> None:
     async def work() -> None:
-        driver = QemuHypervisor(replace(machines, is_encrypted=True), accel=usable_accel())
-        assert Capability.MIRROR_DISK not in driver.capabilities()
-        with pytest.raises(UnsupportedError, match="cannot be mirrored over an encrypted stream"):
+        async with running(machines) as driver:
             await driver.prepare(STORER, TARGET)
-        await driver.close()
+            with pytest.raises(DriverError):
+                await driver.copy(STORER, source=SOURCE, target=TARGET, progress=lambda _: None)
+            await driver.abandon(STORER, source=SOURCE)
+            assert await jobs(machines) == []
+            assert set(disk(machines, TARGET).read_bytes()) == {0}
+            await goes_on(machines, SOURCE)
+
+    for impostor in (SOURCE, TARGET):
+        certify(machines, impostor, Authority("somebody else's"))
+        try:
+            asyncio.run(work())
+        finally:
+            certify(machines, impostor, AUTHORITY)
+
+
+def test_an_export_tells_nobody_anything_in_the_clear(machines: LonelyMachines) -> None:
+    async def work() -> None:
+        async with running(machines) as driver:
+            await driver.prepare(STORER, TARGET)
+            reader, writer = await asyncio.open_connection("127.0.0.1", FIRST_PORT)
+            await reader.readexactly(18)
+            writer.write(struct.pack(">I8sII", 1, b"IHAVEOPT", NBD_OPT_LIST, 0))
+            *_, answer, _ = struct.unpack(">QIII", await reader.readexactly(20))
+            writer.close()
+            assert answer == NBD_REP_ERR_TLS_REQD
 
     asyncio.run(work())

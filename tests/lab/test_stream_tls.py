@@ -138,7 +138,10 @@ def require_refused(machines: LonelyMachines, folder: Path) -> None:
         folder.rmdir()
 
 
-def test_a_target_that_waits_lets_nobody_in_whom_it_was_not_told_of(machines: LonelyMachines) -> None:
+@pytest.mark.parametrize("has_certificate", [True, False])
+def test_a_target_that_waits_lets_nobody_in_whom_it_was_not_told_of(
+    has_certificate: bool, machines: LonelyMachines
+) -> None:
     """Not even a host of the lab: before the copy begins nobody may."""
 
     async def work() -> None:
@@ -147,7 +150,8 @@ def test_a_target_that_waits_lets_nobody_in_whom_it_was_not_told_of(machines: Lo
             identity = machines.access(SOURCE).identity
             assert identity is not None
             context = ssl.create_default_context(cafile=identity.directory / "ca-cert.pem")
-            context.load_cert_chain(identity.directory / "client-cert.pem", identity.directory / "client-key.pem")
+            if has_certificate:
+                context.load_cert_chain(identity.directory / "client-cert.pem", identity.directory / "client-key.pem")
             reader, writer = await asyncio.open_connection(
                 "127.0.0.1", FIRST_PORT, ssl=context, server_hostname=TARGET.replace("/", "-")
             )

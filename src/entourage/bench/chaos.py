@@ -17,6 +17,7 @@ from entourage.bench.writing import keep, show
 from entourage.chaos.cases import Case, faults, kills
 from entourage.chaos.lab import Lab
 from entourage.lab.accel import usable_accel
+from entourage.operations.examples import example
 from entourage.operations.labs import take_down
 from entourage.operations.machine import machine_json
 from entourage.operations.users import Load
@@ -27,7 +28,8 @@ LAB = "chaos"
 _RUNS = 10
 _KILLS_A_RUN = 4
 _LOAD = Load(sessions=300)
-_RATE = "500 Mbit/s"  # so that a move is over sooner; what it carries is the same
+# The rate: so that a move is over sooner; what it carries is the same.
+_OPTIONS = ("--rate", "500 Mbit/s", "--encrypt", "--service", str(example("shop-disks.yaml")))
 
 Document = dict[str, Any]
 
@@ -48,6 +50,7 @@ def summary(simulated: Document, cases: Sequence[Document]) -> Document:
         "halfway": sum(case["ended"] == "halfway" for case in cases),
         "sessions_reset": sum(case["sessions"]["reset"] for case in cases if not case["kills"]),
         "left_over": sum(len(case["left_over"]) for case in cases),
+        "disk_problems": sum(len(case["disks"]) for case in cases),
         "longest_outage_s": {state: max(each) for state, each in outages.items()},
         "median_outage_s": {state: statistics.median(each) for state, each in outages.items()},
         "ended": {end: sum(case["ended"] == end for case in cases) for end in sorted({c["ended"] for c in cases})},
@@ -58,7 +61,7 @@ async def in_lab(cases: Iterable[Case], out: Path, *, kept: Callable[[Sequence[D
     """Each case in a lab that is whole when it begins. After each all results so far are kept: the next may hang."""
     results = []
     await take_down(LAB)
-    async with Lab(LAB, load=_LOAD, users=out / "users", rate=_RATE) as lab:
+    async with Lab(LAB, load=_LOAD, users=out / "users", options=_OPTIONS) as lab:
         for number, case in enumerate(cases, 1):
             result = await lab.try_case(case)
             results.append(result)
@@ -68,7 +71,7 @@ async def in_lab(cases: Iterable[Case], out: Path, *, kept: Callable[[Sequence[D
 
 
 def _say(number: int, case: Document) -> None:
-    odd = "; ".join(case["left_over"])
+    odd = "; ".join((*case["left_over"], *case["disks"]))
     print(  # noqa: T201
         f"{number:3} {case['name']:44} {case['outcome']:12} at {case['ended']:8} outage {case['outage_s']:6.3f} s"
         f"  reset {case['sessions']['reset']}  took {case['took_s']:.0f} s  {odd or case['reason'] or ''}",

@@ -6,7 +6,7 @@ import signal
 import sys
 import time
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +14,7 @@ from typing import Any, Self
 
 from entourage.chaos.cases import Case
 from entourage.chaos.deeds import Move
+from entourage.chaos.disks import disk_problems
 from entourage.lab.daemons import own_command
 from entourage.lab.errors import LabError
 from entourage.lab.leftovers import is_being_moved
@@ -37,13 +38,13 @@ class Lab:
     """A lab with its service running, brought up anew after a case that has broken it."""
 
     def __init__(
-        self, name: str, *, load: Load, users: Path, rate: str | None = None, tell: Tell | None = None
+        self, name: str, *, load: Load, users: Path, options: Sequence[str] = (), tell: Tell | None = None
     ) -> None:
-        """`users`: the folder for their raw logs. `rate`: of the inter-site link, instead of what its file says."""
+        """`users`: the folder for their raw logs. `options`: of `entourage lab up`."""
         self._name = name
         self._load = load
         self._users = users
-        self._rate = ("--rate", rate) if rate else ()
+        self._options = options
         self._tell = tell or Silent()
         self._place: Place | None = None
 
@@ -63,7 +64,7 @@ class Lab:
         if self._place is None:
             self._tell.phase(f"bringing lab {self._name} up")
             # By a process of its own: the virtual machines would be children of this one, and wait for it when killed.
-            await _run("lab", "up", "--lab", self._name, *self._rate, within_s=_UP_WITHIN_S)
+            await _run("lab", "up", "--lab", self._name, *self._options, within_s=_UP_WITHIN_S)
         place = self._place = open_place(self._name)
         before = await look(self._name)
         (source,) = {site_of(host) for host in before.snapshot.placement.values()}
@@ -80,7 +81,7 @@ class Lab:
             now = time.time()
             await users.wait_logged(now)
             seen = users.read()
-        left_over = _left_over(after, case)
+        left_over, disks = _left_over(after, case), disk_problems(place, after)
         move = all_moves(place)[0]
         if case.breaks_lab or left_over:
             await take_down(self._name)
@@ -100,6 +101,7 @@ class Lab:
             "recovered_by": recovered_by,
             "ended": _where(after, source, target),
             "left_over": left_over,
+            "disks": disks,
             "sessions": seen.sessions(start=began, end=now),
             "outage_s": round((seen.stream(start=began, end=now)["longest_gap_ms"] or 0) / 1000, 3),
             "over_s": round(ended - began, 2),

@@ -33,7 +33,6 @@ Strategy = Annotated[
 Sessions = Annotated[int, typer.Option("--sessions", metavar="N", min=0, max=20_000, help="Live client sessions.")]
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Where reports are kept.")]
 
-STAY, MOVE_BACK = "stay", "move-back"
 LAB, DEMO_LAB = "lab1", "demo"
 OUT = Path("out")
 
@@ -63,6 +62,14 @@ class LabUp:
     encrypt: Annotated[
         bool, typer.Option("--encrypt", help="Hosts get certificates, and migration streams are encrypted.")
     ] = False
+    database: Annotated[
+        str | None,
+        typer.Option(
+            "--database",
+            metavar="postgresql://USER@HOST/DATABASE",
+            help="Where moves are kept, for several machines that share the work; else a file of the lab's own.",
+        ),
+    ] = None
     lab: LabName = LAB
     as_json: Json = False
 
@@ -149,13 +156,14 @@ class Move:
         bool, typer.Option("--dry-run", help="Ask the hosts whether the move may begin, show its plan, change nothing.")
     ] = False
     if_unverified: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--if-unverified",
             metavar="stay|move-back",
-            help="When all runs at the target and users are not served there: stay and say so, or move it back.",
+            help="When all runs at the target and users are not served there: stay and say so, or move it back."
+            " By default as the service's file says.",
         ),
-    ] = STAY
+    ] = None
     hold: Annotated[
         bool, typer.Option("--hold", help="Copy, and wait for `entourage commit MOVE`. Users notice nothing.")
     ] = False

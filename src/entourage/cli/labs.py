@@ -10,6 +10,7 @@ from entourage.cli.exits import UsageError, need_root
 from entourage.cli.output import placement_table, show, show_json, table
 from entourage.cli.running import run
 from entourage.cli.telling import telling
+from entourage.drivers.records import RecordsError, records_url
 from entourage.lab.place import LinkOverrides, Place, SpecTexts, known_labs, new_place
 from entourage.model.units import DURATION, RATE, SHARE, QuantityError, format_ms, format_rate, parse_quantity
 from entourage.operations.examples import example
@@ -22,10 +23,12 @@ _CONDITIONS = {True: "up", False: "damaged", None: "up, not looked into"}
 def up(wanted: LabUp) -> None:
     """Bring a lab up."""
     texts = read_specs(wanted)
+    if wanted.database is not None:
+        check_database(wanted.database)
     need_root("lab up")
     with telling(as_json=wanted.as_json) as tell:
         tell.phase(f"bringing lab {wanted.lab} up")
-        place = new_place(wanted.lab, texts, is_encrypted=wanted.encrypt)
+        place = new_place(wanted.lab, texts, is_encrypted=wanted.encrypt, database=wanted.database)
 
         async def work(_: object) -> Observation:
             await bring_up(place, texts, tell.step)
@@ -77,6 +80,16 @@ def read_specs(wanted: LabUp) -> SpecTexts:
     texts = read_texts(Path(sites), Path(service), _overrides(wanted))
     texts.parse()
     return texts
+
+
+def check_database(url: str) -> None:
+    """UsageError if moves cannot be kept in a database with this URL, whether it is there or not."""
+    try:
+        known = records_url(url)
+    except RecordsError as error:
+        raise UsageError(f"--database: {error}") from error
+    if known.get_backend_name() == "sqlite":
+        raise UsageError("--database: a SQLite file belongs to one machine; without this option a lab has one already")
 
 
 def _overrides(wanted: LabUp) -> LinkOverrides:

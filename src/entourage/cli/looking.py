@@ -3,14 +3,15 @@
 from rich.console import RenderableType
 from rich.text import Text
 
-from entourage.cli.commands import MOVE_BACK, STAY, Move, PlanMove, Status, Trace
+from entourage.cli.commands import Move, PlanMove, Status, Trace
 from entourage.cli.exits import UsageError, need_root
 from entourage.cli.output import placement_table, show, show_json, table
 from entourage.cli.running import run
 from entourage.engine.groups import group_from_json
-from entourage.lab.leftovers import is_being_moved
 from entourage.lab.place import Place, open_place
 from entourage.model.units import format_bytes, format_ms
+from entourage.model.world import FailedTarget
+from entourage.operations.driving import is_being_driven
 from entourage.operations.labs import look
 from entourage.operations.looking import Traced, plan_move, trace_from
 from entourage.operations.moves import RefusedError
@@ -27,7 +28,7 @@ from entourage.spec.problems import suggest
 def status(wanted: Status) -> None:
     """Show what is."""
     need_root("status")
-    is_moving = is_being_moved(wanted.lab)
+    is_moving = is_being_driven(open_place(wanted.lab))
     seen = run(lambda _: look(wanted.lab))
     if wanted.as_json:
         show_json({"lab": wanted.lab, "moving": is_moving, **seen.to_json()})
@@ -88,11 +89,12 @@ def back_request(wanted: Move, place: Place) -> MoveRequest:
     raise UsageError(f"no move of {service} has committed in lab {place.name}: there is nothing to undo")
 
 
-def moves_back_if_unverified(wanted: Move) -> bool:
-    """Whether a target that does not serve is left again; UsageError for a word that is none."""
-    if wanted.if_unverified not in (STAY, MOVE_BACK):
-        raise UsageError(f"--if-unverified {wanted.if_unverified!r}: write {STAY} or {MOVE_BACK}")
-    return wanted.if_unverified == MOVE_BACK
+def failed_target_policy(wanted: Move) -> FailedTarget | None:
+    """What is to become of a target that does not serve, if the user says so; UsageError for a word that is none."""
+    policies = [policy.value for policy in FailedTarget]
+    if wanted.if_unverified is not None and wanted.if_unverified not in policies:
+        raise UsageError(f"--if-unverified {wanted.if_unverified!r}: write {' or '.join(policies)}")
+    return None if wanted.if_unverified is None else FailedTarget(wanted.if_unverified)
 
 
 def request_of(wanted: PlanMove | Move, place: Place) -> MoveRequest:

@@ -1,6 +1,7 @@
 """`entourage move` and `entourage report`."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from rich.console import RenderableType
@@ -8,12 +9,13 @@ from rich.text import Text
 
 from entourage.cli.commands import Move, Report
 from entourage.cli.exits import Exit, need_root
-from entourage.cli.looking import back_request, moves_back_if_unverified, request_of, show_plan
+from entourage.cli.looking import back_request, failed_target_policy, request_of, show_plan
 from entourage.cli.output import files, show, show_error, show_json
 from entourage.cli.recovery import recover_open
 from entourage.cli.running import run
 from entourage.cli.telling import telling
 from entourage.lab.place import Place, open_place
+from entourage.model.world import FailedTarget
 from entourage.operations.failed_target import move_back
 from entourage.operations.interruption import Interruption
 from entourage.operations.measured import measured_move
@@ -29,9 +31,10 @@ from entourage.wiring import wire
 def move(wanted: Move) -> Exit:
     """Move, and show the report."""
     need_root("move")
-    moves_back = moves_back_if_unverified(wanted)
+    policy = failed_target_policy(wanted)
     place = open_place(wanted.lab)
-    request = back_request(wanted, place) if wanted.back else request_of(wanted, place)
+    request = replace(back_request(wanted, place) if wanted.back else request_of(wanted, place), if_unverified=policy)
+    moves_back = (policy or place.service.if_unverified) is FailedTarget.MOVE_BACK
     if wanted.dry_run:
         return _dry_run(wanted, place, request)
     with telling(as_json=wanted.as_json) as tell:
@@ -48,7 +51,6 @@ def move(wanted: Move) -> Exit:
                     wired, request, load=load, out=wanted.out, tell=tell, interruption=interruption
                 )
                 if document.get("unverified") and moves_back and interruption.reason is None:
-                    tell.note(f"{request.service} is not served at {document['target']}: it is moved back")
                     await move_back(wired, document, out=wanted.out, tell=tell)
             finally:
                 await wired.close()
@@ -71,7 +73,7 @@ def _dry_run(wanted: Move, place: Place, request: MoveRequest) -> Exit:
     """Admit the move on the hosts as they are, and do nothing."""
 
     async def work(_: Interruption) -> Admitted:
-        wired = wire(place)
+        wired = wire(place, only_look=True)
         try:
             return await admit(wired, request)
         finally:

@@ -1,6 +1,7 @@
 """`entourage moves`, `resume`, `recover`, `abort` and `commit`: moves that are known, and what is to become of them."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
 
@@ -13,6 +14,7 @@ from entourage.cli.running import run
 from entourage.cli.telling import telling
 from entourage.engine.known import KnownMove
 from entourage.lab.place import Place, open_place
+from entourage.operations.failed_target import find_owed, move_back_owed
 from entourage.operations.recovering import (
     all_moves,
     ask_of,
@@ -26,7 +28,7 @@ from entourage.operations.recovering import (
 )
 from entourage.operations.switching import ABORT, COMMIT, Shown
 from entourage.operations.tell import Tell
-from entourage.wiring import wire
+from entourage.wiring import Wired, wire
 
 _STYLES = {"committed": "green", "under way": "cyan", "interrupted": "bold red", "unresolved": "bold red"}
 
@@ -83,19 +85,24 @@ def commit(wanted: Commit) -> Exit:
 
 async def recover_open(place: Place, tell: Tell) -> dict[str, dict[str, Any]]:
     """What an orchestrator that died has left open is brought to its end: the results by move."""
-    if not open_moves(place):
+    if not open_moves(place) and find_owed(place) is None:
         return {}
-    wired = wire(place)
-    try:
-        return await take_over(wired, Shown(progress=tell.progress, phase=tell.phase))
-    finally:
-        await wired.close()
+    async with _wired(place) as wired:
+        results = await take_over(wired, Shown(progress=tell.progress, phase=tell.phase))
+        owed = find_owed(place)
+        return results if owed is None else results | await move_back_owed(wired, owed, tell)
 
 
 async def _finish(place: Place, tell: Tell, unfinished: KnownMove) -> dict[str, dict[str, Any]]:
+    async with _wired(place) as wired:
+        return await finish(wired, Shown(progress=tell.progress, phase=tell.phase), unfinished)
+
+
+@asynccontextmanager
+async def _wired(place: Place) -> AsyncIterator[Wired]:
     wired = wire(place)
     try:
-        return await finish(wired, Shown(progress=tell.progress, phase=tell.phase), unfinished)
+        yield wired
     finally:
         await wired.close()
 

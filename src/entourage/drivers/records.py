@@ -10,14 +10,23 @@ import time
 from pathlib import Path
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Engine, make_url
-from sqlalchemy.exc import DatabaseError, IntegrityError, OperationalError, SQLAlchemyError
+from sqlalchemy.engine import URL, Engine, make_url
+from sqlalchemy.exc import (
+    ArgumentError,
+    DatabaseError,
+    DBAPIError,
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+    SQLAlchemyError,
+)
 
 from entourage.ports.errors import OutcomeUnknownError, PermanentError
 from entourage.ports.journal import Decision
 
 VERSION = 1
 _PRIMARY = 0xFF  # of an extended result code: https://www.sqlite.org/rescode.html
+_URL_LIKE = "postgresql://USER@HOST/DATABASE"
 _BUSY_S = 5.0  # how long one write waits for another process's
 _tables = sa.MetaData()
 _version = sa.Table("entourage_version", _tables, sa.Column("version", sa.Integer, primary_key=True))
@@ -35,6 +44,14 @@ _wishes = sa.Table(
     sa.Column("wish", sa.String, primary_key=True),
     sa.Column("at", sa.Float, nullable=False),
 )
+# One row: see `entourage.drivers.driving`.
+rights = sa.Table(
+    "entourage_right",
+    _tables,
+    sa.Column("number", sa.Integer, nullable=False),
+    sa.Column("holder", sa.String, nullable=False),
+    sa.Column("is_held", sa.Boolean, nullable=False),
+)
 
 
 class RecordsError(Exception):
@@ -46,17 +63,33 @@ def sqlite_url(path: Path) -> str:
     return f"sqlite:///{path.absolute()}"
 
 
+def records_url(url: str) -> URL:
+    """The URL with the driver that is used here. RecordsError if it is none, or of a database that is not known."""
+    try:
+        known = make_url(url)
+    except ArgumentError as error:
+        raise RecordsError(f"not the URL of a database; it looks like {_URL_LIKE}") from error
+    if known.get_backend_name() == "postgresql":
+        return known.set(drivername="postgresql+psycopg")
+    if known.get_backend_name() != "sqlite":
+        raise RecordsError(f"moves are kept in SQLite or PostgreSQL, not in {known.get_backend_name()}: {_URL_LIKE}")
+    return known
+
+
 def create_records(url: str) -> None:
-    """Make the tables in an empty database. RecordsError if it cannot be made."""
+    """Make the tables, unless they are there. RecordsError if they cannot be made, or are of another version."""
     engine = _engine(url)
     try:
         with engine.begin() as connection:
             _tables.create_all(connection)
-            connection.execute(_version.insert().values(version=VERSION))
+            if connection.execute(sa.select(_version.c.version)).first() is None:
+                connection.execute(_version.insert().values(version=VERSION))
+                connection.execute(rights.insert().values(number=0, holder="", is_held=False))
     except SQLAlchemyError as error:
-        raise RecordsError(f"the database of moves {url} cannot be made: {_words(error)}") from error
+        raise RecordsError(f"the database of moves {engine.url} cannot be made: {words_of(error)}") from error
     finally:
         engine.dispose()
+    MoveRecords(url).close()
 
 
 class MoveRecords:
@@ -92,7 +125,7 @@ class MoveRecords:
             return frozenset(connection.execute(sa.select(_wishes.c.wish).filter_by(move=move)).scalars())
 
     def _check(self) -> None:
-        url = make_url(self.url)
+        url = self._engine.url
         if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():
             # A new, empty one would say that no move is open. That is not known.
             raise RecordsError(f"the database of moves {url.database} is gone: whether a move is open is not known")
@@ -105,7 +138,7 @@ class MoveRecords:
                 version = connection.execute(sa.select(_version.c.version)).scalar()
         except (DatabaseError, sqlite3.DatabaseError) as error:
             raise RecordsError(
-                f"the database of moves {url.render_as_string()} cannot be read: {_words(error)}"
+                f"the database of moves {url.render_as_string()} cannot be read: {words_of(error)}"
             ) from error
         if version != VERSION:
             raise RecordsError(
@@ -129,8 +162,8 @@ class DatabaseJournal:
         try:
             with self._engine.begin() as connection:
                 connection.execute(_version.update().values(version=VERSION))
-        except DatabaseError as error:
-            raise OutcomeUnknownError(f"the database of moves takes no records: {_words(error)}") from error
+        except DBAPIError as error:
+            raise OutcomeUnknownError(f"the database of moves takes no records: {words_of(error)}") from error
 
     async def decide(self, decision: Decision) -> Decision:
         """Insert the row; if the database says that there is one, read what stands."""
@@ -146,15 +179,16 @@ class DatabaseJournal:
                 with self._engine.connect() as connection:
                     found = connection.execute(sa.select(_decisions.c.decision).filter_by(move=self._move))
                     return Decision(found.scalar_one())
-        except OperationalError as error:  # locked, full, or gone: whether the commit got through is not always known
+        except (OperationalError, InterfaceError) as error:
+            # Locked, full, or gone: whether the commit got through is not always known.
             if self._is_refused(error):
-                raise PermanentError(f"the decision on {self._move} was not written: {_words(error)}") from error
-            raise OutcomeUnknownError(f"the decision on {self._move}: {_words(error)}") from error
+                raise PermanentError(f"the decision on {self._move} was not written: {words_of(error)}") from error
+            raise OutcomeUnknownError(f"the decision on {self._move}: {words_of(error)}") from error
         except DatabaseError as error:
-            raise PermanentError(f"the decision on {self._move}: {_words(error)}") from error
+            raise PermanentError(f"the decision on {self._move}: {words_of(error)}") from error
         return decision
 
-    def _is_refused(self, error: OperationalError) -> bool:
+    def _is_refused(self, error: DBAPIError) -> bool:
         """Whether SQLite had no place to write to, and a look at the database says that nothing was written.
 
         Its transactions are local and over by now, so what can be read does not change any more.
@@ -170,7 +204,7 @@ class DatabaseJournal:
 
 
 def _engine(url: str) -> Engine:
-    engine = sa.create_engine(url)
+    engine = sa.create_engine(records_url(url))
     if engine.dialect.name == "sqlite":
         sa.event.listen(engine, "connect", _make_durable)
     return engine
@@ -182,5 +216,6 @@ def _make_durable(connection: sqlite3.Connection, _: object) -> None:
     connection.execute(f"PRAGMA busy_timeout={int(1000 * _BUSY_S)}")
 
 
-def _words(error: BaseException) -> str:
-    return str(getattr(error, "orig", None) or error)
+def words_of(error: BaseException) -> str:
+    """What the database itself said."""
+    return str(getattr(error, "orig", None) or error).strip()

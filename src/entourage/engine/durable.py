@@ -10,17 +10,22 @@ import logging
 import os
 import secrets
 import socket
+from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
-from typing import Self
+from typing import Any, Self, TypeVar
 
 from dbos import DBOS, DBOSClient, DBOSConfig, SetWorkflowID
 
 from entourage.engine.known import Document, Drive, KnownMove, Recover
+from entourage.ports.right import RightLostError
 
 _VERSION = "1"  # of the workflow: a process of another version leaves it alone
 _NAME = "entourage.move"
-_OPEN = ("PENDING", "ENQUEUED", "DELAYED")
+_T = TypeVar("_T")
+_TAKEN = "PENDING"  # what DBOS calls a workflow that a process has begun
+_LOOK_AGAIN_S = 1.5
+_OPEN = (_TAKEN, "ENQUEUED", "DELAYED")
 
 
 class _Process:
@@ -29,6 +34,7 @@ class _Process:
     def __init__(self) -> None:
         self.begun: dict[str, Drive] = {}
         self.recover: Recover | None = None
+        self.lost: asyncio.Future[RightLostError] | None = None
 
 
 _process = _Process()
@@ -37,10 +43,16 @@ _process = _Process()
 @DBOS.step(name="entourage.switch")
 async def _switch(move: str, document: Document) -> Document:
     drive = _process.begun.pop(move, None)
-    if drive is not None:
-        return await drive()
-    assert _process.recover is not None
-    return await _process.recover(move, document)
+    try:
+        if drive is not None:
+            return await drive()
+        assert _process.recover is not None
+        return await _process.recover(move, document)
+    except RightLostError as error:
+        # The step does not end here: whoever drives the move now says how it did.
+        if _process.lost is not None and not _process.lost.done():
+            _process.lost.set_result(error)
+        return await asyncio.Future()
 
 
 @DBOS.workflow(name=_NAME)
@@ -60,6 +72,7 @@ class DurableMoves:
     async def __aenter__(self) -> Self:
         """Connect; in a running loop, so that workflows run in it."""
         _quiet()
+        _process.lost = asyncio.get_running_loop().create_future()
         config: DBOSConfig = {
             "name": "entourage",
             "system_database_url": self._url,
@@ -80,20 +93,42 @@ class DurableMoves:
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor())
 
     async def begin(self, move: str, document: Document, drive: Drive) -> Document:
-        """Note the move, drive it, and return its result, which is kept."""
+        """Note the move, drive it, and return its result, which is kept. RightLostError if somebody else drives now."""
         _process.begun[move] = drive
         with SetWorkflowID(move):
             handle = await DBOS.start_workflow_async(_move, move, dict(document))
-        return await handle.get_result()
+        return await _unless_lost(handle.get_result())
 
     async def take_over(self, moves: list[KnownMove]) -> dict[str, Document]:
-        """Bring these open moves to their ends. Whoever calls this has made sure that their executors are gone."""
-        executors = sorted({move.executor for move in moves if move.executor is not None})
-        handles = DBOS._recover_pending_workflows(executors)  # what the endpoint of its admin server calls
-        results = {}
-        for handle in handles:
-            results[handle.workflow_id] = await DBOS.get_result_async(handle.workflow_id) or {}
-        return results
+        """Bring these open moves to their ends. Whoever calls this has made sure that nobody drives them any more."""
+        return {move.move: await _unless_lost(self._recovered(move.move)) for move in moves}
+
+    async def _recovered(self, move: str) -> Document:
+        """DBOS puts it back into a queue, from which every process that lives may take it, one that has lost the right
+        too. So it is put back until this process has taken it.
+        """
+        result = asyncio.create_task(DBOS.get_result_async(move))
+        try:
+            while not result.done():
+                status = await DBOS.get_workflow_status_async(move)
+                if status is not None and status.status == _TAKEN and status.executor_id != self._executor:
+                    # What the endpoint of its admin server calls.
+                    await asyncio.to_thread(DBOS._recover_pending_workflows, [str(status.executor_id)])
+                await asyncio.wait({result}, timeout=_LOOK_AGAIN_S)
+        finally:
+            result.cancel()
+        return await result or {}
+
+
+async def _unless_lost(result: Coroutine[Any, Any, _T]) -> _T:
+    assert _process.lost is not None
+    waiting = asyncio.create_task(result)
+    futures: set[asyncio.Future[Any]] = {waiting, _process.lost}
+    await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
+    if not waiting.done():
+        waiting.cancel()
+        raise _process.lost.result()
+    return await waiting
 
 
 def create_moves(url: str) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,17 +13,17 @@ from entourage.engine.deadlines import (
     GUARD_DEADLINE_S,
     LOOK_DEADLINE_S,
     PART_DEADLINE_S,
-    PART_TRIES,
     QUIET_DEADLINE_S,
-    RETRY_DELAY_S,
 )
+from entourage.engine.insisting import all_of, delay_after, insist, reason_of, since
 from entourage.model.ids import HostId, MemberId
 from entourage.model.world import Service
-from entourage.ports.errors import DriverError, PermanentError, TemporaryError
+from entourage.ports.errors import DriverError, PermanentError
 from entourage.ports.guard import Guard
 from entourage.ports.hypervisor import Hypervisor, ProgressCallback, RunState
 from entourage.ports.ingress import Ingress
 from entourage.ports.journal import Decision, Journal
+from entourage.ports.right import Right, RightLostError, RightUnknownError
 from entourage.ports.segments import Segments
 from entourage.ports.watch import TrafficWatch, Verifier
 from entourage.switch import Group, advance, begin, begin_back, begin_forward
@@ -69,15 +69,26 @@ class GroupMover:
     """One run of the group switch."""
 
     def __init__(
-        self, service: Service, drivers: Drivers, journal: Journal, *, progress: ProgressCallback, shown: StateCallback
+        self,
+        service: Service,
+        drivers: Drivers,
+        journal: Journal,
+        *,
+        progress: ProgressCallback,
+        shown: StateCallback,
+        right: Right | None = None,
     ) -> None:
-        """`progress` is called with each member's copy progress, `shown` with each new state."""
+        """`progress` is called with each member's copy progress, `shown` with each new state.
+
+        Without a `right` nobody else can drive, or whoever calls this sees to it.
+        """
         self._service = service
         self._drivers = drivers
         self._journal = journal
+        self._right = right
         self._progress = progress
         self._shown = shown
-        self._events: asyncio.Queue[sw.Event] = asyncio.Queue()
+        self._events: asyncio.Queue[sw.Event | RightLostError] = asyncio.Queue()
         self._tasks: dict[asyncio.Task[None], sw.Command] = {}
         self._watchers: list[asyncio.Task[None]] = []
         self._cancelled: set[asyncio.Task[None]] = set()
@@ -94,7 +105,7 @@ class GroupMover:
         self._events.put_nowait(sw.Approved())
 
     async def run(self, group: Group) -> Outcome:
-        """Drive the switch to its end."""
+        """Drive the switch to its end. RightLostError if somebody else does so now: everything is left as it is."""
         return await self._drive(*begin(group), group)
 
     async def recover(self, group: Group, reason: str) -> Outcome:
@@ -119,7 +130,7 @@ class GroupMover:
             raise RecoveryError(f"the move is committed, yet nobody is at {group.target_site}: has it been moved back?")
         if group.moves_ingress:
             # Without it the old route goes when its time is up, whether it is quiet there or not.
-            await _insist("watch", partial(self._drivers.watch.start, self._service))
+            await insist("watch", partial(self._drivers.watch.start, self._service))
         return await self._drive(*begin_forward(group), group)
 
     async def _look_at(self, hosts: Mapping[MemberId, HostId]) -> dict[MemberId, RunState | None]:
@@ -141,6 +152,8 @@ class GroupMover:
         try:
             while not isinstance(state, sw.Done | sw.RolledBack):
                 event = await self._events.get()
+                if isinstance(event, RightLostError):
+                    raise event
                 before = type(state)
                 state, commands = self._advance(state, event)
                 self._start(commands, group)
@@ -202,19 +215,25 @@ class GroupMover:
         forward_only, uncertain = isinstance(command, sw.Resume | sw.FlipIngress), False
         deadline_s, began = DEADLINE_S[type(command)], asyncio.get_running_loop().time()
         while True:
+            event: sw.Event | None
             try:
+                if self._right is not None:
+                    await self._right.check()
                 async with asyncio.timeout(deadline_s):
                     event = await self._do(command, group)
+            except RightLostError as error:
+                self._events.put_nowait(error)
+                return
             except Exception as error:  # noqa: BLE001 - whatever a driver's fault is, the move has to come to an end
-                reason = _reason(error, deadline_s)
+                reason = reason_of(error, deadline_s)
                 # A commit that may be on storage or not is asked for until that is known: neither way is safe before.
                 # It stays uncertain when a later attempt is refused: an earlier one may have been written.
                 uncertain |= isinstance(command, sw.RecordCommit) and not isinstance(error, PermanentError)
-                if isinstance(command, sw.FlipIngress) and _since(began) > FLIP_GIVEN_UP_S:
+                if isinstance(command, sw.FlipIngress) and since(began) > FLIP_GIVEN_UP_S:
                     event = sw.NotFlipped(reason)
-                elif forward_only or uncertain:
+                elif forward_only or uncertain or _must_wait(command, error):
                     self._mark(f"{command} failed, trying again: {reason}")
-                    await asyncio.sleep(_delay(error))
+                    await asyncio.sleep(delay_after(error))
                     continue
                 elif isinstance(command, sw.RedirectIngress):
                     # Late packets are lost until the route has flipped; no reason to give up the switch.
@@ -242,10 +261,10 @@ class GroupMover:
                     member(name), source=group.sources[name], target=group.targets[name], progress=self._progress
                 )
                 self._watch_stop(name, group)
-                return sw.Held(name, held.left)
+                return sw.Held(name, held.left, held.takes_s)
             case sw.Refresh(name, pace):
                 held = await hypervisor.refresh(member(name), source=group.sources[name], pace=pace)
-                return sw.Held(name, held.left)
+                return sw.Held(name, held.left, held.takes_s)
             case sw.Repace(name, pace):
                 await hypervisor.repace(member(name), source=group.sources[name], pace=pace)
                 return None
@@ -319,18 +338,18 @@ class GroupMover:
         """Sources first (they hold memory and licences); the old route last, when nothing comes that way any more."""
         drivers, service = self._drivers, self._service
         parts = [
-            _insist(f"remove {m} on {h}", partial(drivers.hypervisor.remove, m, h))
+            insist(f"remove {m} on {h}", partial(drivers.hypervisor.remove, m, h))
             for m, h in group.sources.items()
             if m not in wanted.keep
         ]
-        parts += [_insist(f"unstretch {s}", partial(drivers.segments.unstretch, service, s)) for s in group.unstretch]
+        parts += [insist(f"unstretch {s}", partial(drivers.segments.unstretch, service, s)) for s in group.unstretch]
         if wanted.keep_ingress:
             redirect = partial(drivers.ingress.tunnel, service, source=group.source_site, target=group.target_site)
-            parts.append(_insist(f"redirect at {group.source_site}", redirect))
-        problems = await _all(parts)
+            parts.append(insist(f"redirect at {group.source_site}", redirect))
+        problems = await all_of(parts)
         retires = group.moves_ingress and not wanted.keep_ingress
         for what, work, deadline_s in _retirement(drivers, service, group) if retires else ():
-            problem = await _insist(what, work, deadline_s=deadline_s)
+            problem = await insist(what, work, deadline_s=deadline_s)
             if problem is not None:
                 return [*problems, problem]  # what follows counts on what went before
         return problems
@@ -352,30 +371,30 @@ class GroupMover:
         traces = [self._disarm({member: host for member, host in sources.items() if member not in watched})]
         if watched and not self._is_guarded:
             arm = partial(self._drivers.guard.arm, service, watched, deadline_s=GUARD_DEADLINE_S)
-            traces.append(_insist(f"arm the guards for {', '.join(sorted(watched))}", arm))
+            traces.append(insist(f"arm the guards for {', '.join(sorted(watched))}", arm))
         traces += [
-            _insist(f"remove {member} on {host}", partial(self._remove_own, member, host))
+            insist(f"remove {member} on {host}", partial(self._remove_own, member, host))
             for member, host in group.targets.items()
         ]
         if group.moves_ingress:
-            traces.append(_insist("withdraw", partial(ingress.withdraw, service, group.target_site)))
-        traces += [_insist(f"unstretch {s}", partial(segments.unstretch, service, s)) for s in group.stretch]
-        problems += await _all(traces)
+            traces.append(insist("withdraw", partial(ingress.withdraw, service, group.target_site)))
+        traces += [insist(f"unstretch {s}", partial(segments.unstretch, service, s)) for s in group.stretch]
+        problems += await all_of(traces)
         if doubtful:
             # Their copies' targets are gone now, so those that would not be given up have ended: once more.
             doubtful = await self._put_back_all({member: sources[member] for member in doubtful})
-            problems += await _all([self._disarm({m: host for m, host in watched.items() if m not in doubtful})])
+            problems += await all_of([self._disarm({m: host for m, host in watched.items() if m not in doubtful})])
         return [*doubtful.values(), *problems]
 
     async def _untunnel(self, group: Group) -> str | None:
         if not group.moves_ingress:
             return None
         untunnel = partial(self._drivers.ingress.untunnel, self._service, source=group.source_site)
-        return await _insist("untunnel", untunnel)
+        return await insist("untunnel", untunnel)
 
     async def _disarm(self, sources: Mapping[MemberId, HostId]) -> str | None:
         disarm = partial(self._drivers.guard.disarm, self._service, sources)
-        return await _insist("disarm the guards", disarm) if sources else None
+        return await insist("disarm the guards", disarm) if sources else None
 
     async def _put_back_all(self, sources: Mapping[MemberId, HostId]) -> dict[MemberId, str]:
         """All at once; of those of whom it is not certain that they run and go on running, why."""
@@ -390,8 +409,8 @@ class GroupMover:
     async def _put_back(self, member: MemberId, source: HostId) -> str | None:
         # The copy is ended before the member runs: it might complete, and stop the member again.
         abandon = partial(self._drivers.hypervisor.abandon, self._service.member(member), source=source)
-        problem = await _insist(f"abandon the copy of {member}", abandon)
-        return await _insist(f"resume {member} on {source}", partial(self._run_again, member, source)) or problem
+        problem = await insist(f"abandon the copy of {member}", abandon)
+        return await insist(f"resume {member} on {source}", partial(self._run_again, member, source)) or problem
 
     async def _run_again(self, member: MemberId, source: HostId) -> None:
         """Look, then act: it may have been stopped or not, by us or by itself, and nobody told us yet."""
@@ -437,43 +456,9 @@ def _retirement(
     )
 
 
-async def _insist(
-    what: str, work: Callable[[], Awaitable[object]], *, deadline_s: float = PART_DEADLINE_S
-) -> str | None:
-    """Try a few times; None when it is done, else what could not be done and why."""
-    problem = None
-    for _ in range(PART_TRIES):
-        try:
-            async with asyncio.timeout(deadline_s):
-                await work()
-        except Exception as error:  # noqa: BLE001 - one part that fails, however, must not keep the others from it
-            problem = f"{what}: {_reason(error, deadline_s)}"
-            if isinstance(error, PermanentError):
-                break
-            await asyncio.sleep(_delay(error))
-        else:
-            return None
-    return problem
-
-
-async def _all(parts: Sequence[Awaitable[str | None]]) -> list[str]:
-    """All at once, each to its end: the problems."""
-    return [problem for problem in await asyncio.gather(*parts) if problem]
-
-
-def _reason(error: Exception, deadline_s: float) -> str:
-    if isinstance(error, TimeoutError) and not str(error):
-        return f"no answer within {deadline_s:g} s"
-    return str(error) or repr(error)
-
-
-def _since(began: float) -> float:
-    """Seconds by the loop's clock, which nobody steps."""
-    return asyncio.get_running_loop().time() - began
-
-
-def _delay(error: Exception) -> float:
-    return error.delay if isinstance(error, TemporaryError) else RETRY_DELAY_S
+def _must_wait(command: sw.Command, error: Exception) -> bool:
+    """Whether somebody else may be putting it back or cleaning up just now. Until that is known guards help users."""
+    return isinstance(command, sw.Undo | sw.CleanUp) and isinstance(error, RightUnknownError)
 
 
 def _describe(command: sw.Command) -> str:

@@ -6,6 +6,7 @@ namespace, from which neither the lab nor other orchestrators can be seen.
 
 import asyncio
 import os
+from collections.abc import Iterable
 
 from entourage.drivers.qemu.process import guard_socket
 from entourage.lab import daemons
@@ -13,10 +14,11 @@ from entourage.lab.place import Place
 from entourage.model.ids import HostId
 
 
-async def start_guards(place: Place) -> None:
-    """Start every host's guard; returns when all of them listen. LabError if one does not start."""
-    hosts = [host.id for site in place.infrastructure.sites for host in site.hosts]
+async def start_guards(place: Place, hosts: Iterable[HostId]) -> None:
+    """Start these hosts' guards; returns when all of them listen. LabError if one does not start."""
     starting = [asyncio.create_task(asyncio.to_thread(_start, place, host)) for host in hosts]
+    if not starting:
+        return
     try:
         await asyncio.gather(*starting)
     finally:

@@ -126,7 +126,10 @@ def build_layers(root: Path, destination: Path) -> str:
     (destination / f"{BASE}.cpio").write_bytes(pack(_base(root, modules)))
     for layer, contents in CONTENTS.items():
         if layer != BASE:
-            entries = [*_programs(root, contents.programs), *modules.entries(contents.modules, first=50)]
+            entries = [
+                *_programs(root, contents.programs),
+                *modules.entries(contents.modules, first=50, beside=CONTENTS[BASE].modules),
+            ]
             (destination / f"{layer}.cpio").write_bytes(pack(entries))
     return release
 
@@ -203,14 +206,20 @@ class Modules:
         self._builtin = {module_name(path) for path in builtin}
         self._paths = {module_name(path): path for path in self._needs}
 
-    def entries(self, names: Sequence[str], *, first: int) -> list[Entry]:
-        """Modules `names` and all that they need as files that sort in load order, numbered from `first`."""
-        wanted = [self._path(name) for name in names if name not in self._builtin]
-        order = load_order(wanted, self._needs)
+    def entries(self, names: Sequence[str], *, first: int, beside: Sequence[str] = ()) -> list[Entry]:
+        """Modules `names` and all that they need as files that sort in load order, numbered from `first`.
+
+        Without what comes with the modules `beside`: none can be loaded twice.
+        """
+        there = self._order(beside)
+        order = [path for path in self._order(names) if path not in there]
         return [
             file_entry(f"{MODULE_DIRECTORY}/{number:03}-{module_name(path)}.ko", self._content(path))
             for number, path in enumerate(order, start=first)
         ]
+
+    def _order(self, names: Sequence[str]) -> list[str]:
+        return load_order([self._path(name) for name in names if name not in self._builtin], self._needs)
 
     def _path(self, name: str) -> str:
         if name not in self._paths:

@@ -26,6 +26,7 @@ from entourage.model.world import Infrastructure, Member, Service
 from entourage.spec import parse_infrastructure, parse_service
 
 _RECORD = "lab.json"
+_DATABASE = "database-url"  # not in the record: it may have a password
 _IFNAME_MAX = 15
 UPLINK_DEVICE = "pop"  # an edge's cable to its provider router
 
@@ -65,8 +66,16 @@ class Place:
     """The lab of that name. Fulfils `entourage.drivers.qemu.process.Machines`."""
 
     def __init__(
-        self, name: str, *, infrastructure: Infrastructure, service: Service, accel: str, is_encrypted: bool = False
+        self,
+        name: str,
+        *,
+        infrastructure: Infrastructure,
+        service: Service,
+        accel: str,
+        is_encrypted: bool = False,
+        database: str | None = None,
     ) -> None:
+        """`database`: the URL of the one that moves are kept in, if it is not the lab's own."""
         self.name = name
         self.is_encrypted = is_encrypted
         self.infrastructure = infrastructure
@@ -74,6 +83,7 @@ class Place:
         self.accel = accel
         self.fabric = Fabric(name, infrastructure, service)
         self._root = lab_root()
+        self._database = database
 
     @property
     def run_dir(self) -> Path:
@@ -82,8 +92,9 @@ class Place:
 
     @property
     def moves_url(self) -> str:
-        """The database of the lab's moves. It goes with the lab."""
-        return sqlite_url(self.run_dir / "moves.sqlite")
+        """The database of the lab's moves. Its own goes with it."""
+        given = self._database or _read_if_there(self.run_dir / _DATABASE)
+        return given or sqlite_url(self.run_dir / "moves.sqlite")
 
     def access(self, host: HostId) -> HostAccess:
         """How to run QEMU on the host."""
@@ -144,6 +155,9 @@ class Place:
 
     def record(self, texts: SpecTexts) -> None:
         """Write what `open_place` needs. The last step of bringing a lab up: without it there is no lab to use."""
+        if self._database is not None:
+            (self.run_dir / _DATABASE).touch(mode=0o600)
+            (self.run_dir / _DATABASE).write_text(self._database)
         data = {
             "lab": self.name,
             "created": time.time(),
@@ -157,12 +171,19 @@ class Place:
         return self.run_dir / f"{member}.initrd"
 
 
-def new_place(name: str, texts: SpecTexts, *, is_encrypted: bool = False) -> Place:
+def new_place(name: str, texts: SpecTexts, *, is_encrypted: bool = False, database: str | None = None) -> Place:
     """The place for a lab that is about to be brought up. Raises SpecError, LabError, SetupMissingError."""
     names.check_lab_name(name)
     infrastructure, service = texts.parse()
     accel = usable_accel()
-    return Place(name, infrastructure=infrastructure, service=service, accel=accel, is_encrypted=is_encrypted)
+    return Place(
+        name,
+        infrastructure=infrastructure,
+        service=service,
+        accel=accel,
+        is_encrypted=is_encrypted,
+        database=database,
+    )
 
 
 def open_place(name: str) -> Place:
@@ -186,6 +207,13 @@ def open_place(name: str) -> Place:
         accel=data["accel"],
         is_encrypted=data.get("encrypted", False),
     )
+
+
+def _read_if_there(path: Path) -> str | None:
+    try:
+        return path.read_text()
+    except FileNotFoundError:
+        return None
 
 
 def known_labs() -> list[str]:

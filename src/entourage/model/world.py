@@ -141,6 +141,13 @@ class Member:
         raise KeyError(f"{self.id} has no interface on {segment}")
 
 
+class FailedTarget(Enum):
+    """What becomes of a service that was moved whole and is not served at its target."""
+
+    STAY = "stay"  # and the move says so
+    MOVE_BACK = "move-back"  # by itself, whoever has to finish the move
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
     """What users know (`address`, inside the announced `prefix`) and the group behind it.
@@ -155,6 +162,7 @@ class Service:
     members: tuple[Member, ...]
     chain: tuple[tuple[MemberId, ...], ...]
     home: SiteId
+    if_unverified: FailedTarget = FailedTarget.STAY
 
     def member(self, member: MemberId) -> Member:
         """The member of that id; KeyError if there is none."""

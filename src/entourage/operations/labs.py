@@ -92,15 +92,15 @@ async def bring_up(place_: Place, texts: SpecTexts, progress: Progress) -> None:
     """
     await place_.fabric.up(progress)
     try:
+        await asyncio.to_thread(create_database, place_)
         await asyncio.to_thread(place_.write_certificates)
-        await start_guards(place_)
+        await start_guards(place_, (host.id for site in place_.infrastructure.sites for host in site.hosts))
         await asyncio.to_thread(place_.write_images)
         wired = wire(place_)
         try:
             await _start_service(wired, progress)
         finally:
             await wired.close()
-        await asyncio.to_thread(create_database, place_)
         place_.record(texts)
     except BaseException:
         await take_down(place_.name)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from entourage.lab.leftovers import exclusive_move
 from entourage.model.ids import RegionId
+from entourage.operations.driving import driving, start_missing_guards
 from entourage.operations.interruption import Interruption
 from entourage.operations.moves import add_users, admit, run_admitted
 from entourage.operations.reports import write_move
@@ -48,11 +48,12 @@ async def measured_move(
     interruption = interruption or Interruption()
     shown = Shown(progress=tell.progress, phase=tell.phase)
 
-    with exclusive_move(wired.place.name):
+    async with driving(wired.place) as right:
+        await start_missing_guards(wired, shown)
         admitted = await admit(wired, request)
 
         async def move() -> dict[str, Any]:
-            document = await run_admitted(wired, admitted, shown=shown, interruption=interruption)
+            document = await run_admitted(wired, admitted, right, shown=shown, interruption=interruption)
             write_move(document, out)  # whatever happens to the users, it is known what the move did
             return document
 

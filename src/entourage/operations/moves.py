@@ -9,8 +9,9 @@ from typing import Any
 from entourage.engine.document import SCHEMA, mark_offsets, switch_figures
 from entourage.engine.groups import group_to_json
 from entourage.lab.errors import LabError
-from entourage.lab.leftovers import exclusive_move
 from entourage.model.ids import SiteId
+from entourage.model.world import FailedTarget
+from entourage.operations.driving import driving, start_missing_guards
 from entourage.operations.interruption import Interruption
 from entourage.operations.observe import Observation, observe
 from entourage.operations.recovering import open_records, recovering
@@ -18,6 +19,7 @@ from entourage.operations.switching import Shown, Switch, Switched, switched_fro
 from entourage.paths import to_json, trace
 from entourage.planner import MoveRequest, Plan, Refusal, Strategy, plan
 from entourage.planner.steps import StepKind
+from entourage.ports.right import Right
 from entourage.switch import Group, Policy
 from entourage.wiring import Wired
 
@@ -43,6 +45,7 @@ class Admitted:
     before: Observation
     planned: Plan
     waits: bool = False  # goes on from its hold when somebody approves
+    if_unverified: FailedTarget = FailedTarget.STAY
 
 
 def make_plan(wired: Wired, seen: Observation, request: MoveRequest) -> Plan | Refusal:
@@ -60,7 +63,8 @@ async def admit(wired: Wired, request: MoveRequest) -> Admitted:
     planned = make_plan(wired, before, request)
     if isinstance(planned, Refusal):
         raise RefusedError(planned)
-    return Admitted(before=before, planned=planned, waits=request.waits)
+    policy = request.if_unverified or wired.place.service.if_unverified
+    return Admitted(before=before, planned=planned, waits=request.waits, if_unverified=policy)
 
 
 async def run_move(
@@ -71,13 +75,16 @@ async def run_move(
     Raises RefusedError before anything is changed, LabError if the service is not at rest or being moved already.
     An `interruption` before the commit puts everything back; a move without a commit point goes on to its end.
     """
-    with exclusive_move(wired.place.name):
+    async with driving(wired.place) as right:
+        await start_missing_guards(wired, shown)
         admitted = await admit(wired, request)
-        return await run_admitted(wired, admitted, shown=shown, interruption=interruption or Interruption())
+        return await run_admitted(wired, admitted, right, shown=shown, interruption=interruption or Interruption())
 
 
-async def run_admitted(wired: Wired, admitted: Admitted, *, shown: Shown, interruption: Interruption) -> dict[str, Any]:
-    """As `run_move`, for one who holds the lab with `exclusive_move` since before the move was admitted."""
+async def run_admitted(
+    wired: Wired, admitted: Admitted, right: Right, *, shown: Shown, interruption: Interruption
+) -> dict[str, Any]:
+    """As `run_move`, for one who has had the `right` since before the move was admitted."""
     from entourage.engine.durable import DurableMoves  # noqa: PLC0415 - slow to import
 
     before, planned = admitted.before, admitted.planned
@@ -85,15 +92,15 @@ async def run_admitted(wired: Wired, admitted: Admitted, *, shown: Shown, interr
     started = time.time()
     move = f"{wired.place.service.id}-{datetime.fromtimestamp(started, tz=UTC):%Y%m%d-%H%M%S}"
     with open_records(wired.place) as records:
-        switch = Switch(wired=wired, records=records, move=move, shown=shown)
+        switch = Switch(wired=wired, records=records, move=move, right=right, shown=shown)
 
         async def drive() -> dict[str, Any]:
             return (await switch.run(planned.strategy, group, interruption)).to_json()
 
         # From here on to cancel would leave things as they are just then.
         with interruption.instead(lambda _: None):
-            document = move_document(wired, group, planned.strategy)
-            async with DurableMoves(records.url, recover=recovering(wired, records, shown)) as moves:
+            document = move_document(wired, group, planned.strategy, admitted.if_unverified)
+            async with DurableMoves(records.url, recover=recovering(wired, records, right, shown)) as moves:
                 switched = switched_from_json(await moves.begin(move, document, drive))
         await wired.guard.end()
     ended = time.time()
@@ -124,9 +131,16 @@ async def run_admitted(wired: Wired, admitted: Admitted, *, shown: Shown, interr
     return document
 
 
-def move_document(wired: Wired, group: Group, strategy: Strategy) -> dict[str, Any]:
+def move_document(
+    wired: Wired, group: Group, strategy: Strategy, if_unverified: FailedTarget = FailedTarget.STAY
+) -> dict[str, Any]:
     """What another process needs to bring the move to its end, and what a list of moves shows."""
-    return {"service": wired.place.service.id, "strategy": strategy.value, "group": group_to_json(group)}
+    return {
+        "service": wired.place.service.id,
+        "strategy": strategy.value,
+        "group": group_to_json(group),
+        "if_unverified": if_unverified.value,
+    }
 
 
 def group_of(planned: Plan, seen: Observation, *, waits: bool = False) -> Group:
@@ -148,6 +162,7 @@ def group_of(planned: Plan, seen: Observation, *, waits: bool = False) -> Group:
             link_rate=rate * _REFRESH_SHARE,
             enough_bytes=int(rate * _ENOUGH_S),
             most_bytes=rate * _MOST_S,
+            most_s=_MOST_S,
             waits=waits,
         ),
     )

@@ -8,12 +8,13 @@ from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from entourage.drivers.records import MoveRecords, RecordsError, create_records
+from entourage.drivers.records import MoveRecords, RecordsError, create_records, words_of
 from entourage.engine.known import KnownMove, Recover
 from entourage.lab.errors import LabError
-from entourage.lab.leftovers import exclusive_move, is_being_moved
 from entourage.lab.place import Place
+from entourage.operations.driving import driving, is_being_driven, start_missing_guards
 from entourage.operations.switching import Shown, Switch
+from entourage.ports.right import Right
 from entourage.wiring import Wired
 
 _ASK_AGAIN_S = 0.5
@@ -34,18 +35,25 @@ def open_records(place: Place) -> Iterator[MoveRecords]:
 
 
 def create_database(place: Place) -> None:
-    """The database of the lab's moves, empty."""
+    """The database of the lab's moves, in which none is open. LabError if there cannot be one."""
     from entourage.engine.durable import create_moves  # noqa: PLC0415 - slow to import
 
-    create_records(place.moves_url)
-    create_moves(place.moves_url)
+    try:
+        create_records(place.moves_url)
+        create_moves(place.moves_url)
+    except (RecordsError, SQLAlchemyError) as error:
+        raise LabError(f"no database for the moves of lab {place.name}: {words_of(error)}") from error
+    waiting = open_moves(place)
+    if waiting:
+        names = ", ".join(move.move for move in waiting)
+        raise LabError(f"{names} did not end in an earlier lab with this database; give lab {place.name} another one")
 
 
-def recovering(wired: Wired, records: MoveRecords, shown: Shown) -> Recover:
+def recovering(wired: Wired, records: MoveRecords, right: Right, shown: Shown) -> Recover:
     """How this process brings a move to its end that another one has begun."""
 
     async def recover(move: str, document: Mapping[str, Any]) -> dict[str, Any]:
-        switch = Switch(wired=wired, records=records, move=document.get(_DECIDED_AS, move), shown=shown)
+        switch = Switch(wired=wired, records=records, move=document.get(_DECIDED_AS, move), right=right, shown=shown)
         return (await switch.recover(document)).to_json()
 
     return recover
@@ -59,7 +67,7 @@ def all_moves(place: Place) -> list[KnownMove]:
         try:
             return known_moves(records.url)
         except SQLAlchemyError as error:
-            raise LabError(f"the moves of lab {place.name} cannot be read: {getattr(error, 'orig', error)}") from error
+            raise LabError(f"the moves of lab {place.name} cannot be read: {words_of(error)}") from error
 
 
 def open_moves(place: Place) -> list[KnownMove]:
@@ -71,7 +79,7 @@ def state_of(move: KnownMove, place: Place) -> str:
     """In a word how it ended, or that it is under way, or interrupted."""
     if move.ended is not None:
         return str(move.ended["outcome"])
-    return "under way" if is_being_moved(place.name) else "interrupted"
+    return "under way" if is_being_driven(place) else "interrupted"
 
 
 def find_move(place: Place, move: str) -> KnownMove:
@@ -87,16 +95,17 @@ def find_move(place: Place, move: str) -> KnownMove:
 async def take_over(wired: Wired, shown: Shown) -> dict[str, dict[str, Any]]:
     """Bring every open move to its end, and return their results by id. LabError if somebody else drives one."""
     place = wired.place
-    with exclusive_move(place.name):  # held: nobody lives who drives a move here, whatever the database says
+    async with driving(place) as right:  # nobody else drives a move here, whatever the database says of moves
         waiting = open_moves(place)
         if not waiting:
             return {}
+        await start_missing_guards(wired, shown)
         from entourage.engine.durable import DurableMoves  # noqa: PLC0415 - slow to import
 
         shown.phase(f"recovering {', '.join(move.move for move in waiting)}")
         began = time.time()
         with open_records(place) as records:
-            async with DurableMoves(records.url, recover=recovering(wired, records, shown)) as moves:
+            async with DurableMoves(records.url, recover=recovering(wired, records, right, shown)) as moves:
                 results = await moves.take_over(waiting)
         await wired.guard.end()
         return {move: {**result, "recovery_s": round(time.time() - began, 3)} for move, result in results.items()}
@@ -112,10 +121,11 @@ async def finish(wired: Wired, shown: Shown, ended: KnownMove) -> dict[str, dict
 
     place, again = wired.place, f"{ended.move}-again"
     document = {**ended.document, _DECIDED_AS: ended.document.get(_DECIDED_AS, ended.move)}
-    with exclusive_move(place.name), open_records(place) as records:
-        recover = recovering(wired, records, shown)
-        async with DurableMoves(records.url, recover=recover) as moves:
-            result = await moves.begin(again, document, lambda: recover(again, document))
+    async with driving(place) as right:
+        with open_records(place) as records:
+            recover = recovering(wired, records, right, shown)
+            async with DurableMoves(records.url, recover=recover) as moves:
+                result = await moves.begin(again, document, lambda: recover(again, document))
         await wired.guard.end()
     return {again: dict(result)}
 
@@ -159,7 +169,7 @@ async def ask_of(place: Place, move: str, wish: str) -> Mapping[str, Any] | None
     """Ask whoever drives the move for something, and wait for its end: its result, or None if nobody drives it."""
     with open_records(place) as records:
         records.wish(move, wish)
-    while is_being_moved(place.name):
+    while is_being_driven(place):
         if (ended := find_move(place, move).ended) is not None:
             return ended
         await asyncio.sleep(_ASK_AGAIN_S)  # another process: it has no way to call us

@@ -2,9 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any
+
+from sqlalchemy.exc import SQLAlchemyError
 
 from entourage.drivers.records import MoveRecords
 from entourage.engine.groups import group_from_json
@@ -15,6 +17,7 @@ from entourage.operations.favour import favoured
 from entourage.operations.interruption import Interruption
 from entourage.planner import Strategy
 from entourage.ports.hypervisor import ProgressCallback, RunState
+from entourage.ports.right import Right
 from entourage.switch import Group
 from entourage.switch import types as sw
 from entourage.wiring import Wired
@@ -60,11 +63,12 @@ def switched_from_json(data: Mapping[str, Any]) -> Switched:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Switch:
-    """A move's id, its records, and whom to tell."""
+    """A move's id, its records, the right to drive it, and whom to tell."""
 
     wired: Wired
     records: MoveRecords
     move: str
+    right: Right
     shown: Shown
 
     async def run(self, strategy: Strategy, group: Group, interruption: Interruption) -> Switched:
@@ -108,7 +112,9 @@ class Switch:
 
         journal = self.records.journal(self.move)
         place = self.wired.place
-        return GroupMover(place.service, self.wired.drivers, journal, progress=self.shown.progress, shown=tell)
+        return GroupMover(
+            place.service, self.wired.drivers, journal, progress=self.shown.progress, shown=tell, right=self.right
+        )
 
     @asynccontextmanager
     async def _heard(self, mover: GroupMover) -> AsyncIterator[None]:
@@ -116,7 +122,9 @@ class Switch:
 
         async def listen() -> None:
             while True:
-                wishes = await asyncio.to_thread(self.records.wishes, self.move)
+                wishes: frozenset[str] = frozenset()
+                with suppress(SQLAlchemyError):  # the database is gone for now, and with it what somebody wishes
+                    wishes = await asyncio.to_thread(self.records.wishes, self.move)
                 if ABORT in wishes:
                     mover.abort("somebody aborted it")
                     return

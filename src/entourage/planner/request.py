@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from entourage.model.ids import MemberId, ServiceId, SiteId
+from entourage.model.world import FailedTarget
 
 
 class Strategy(Enum):
@@ -26,6 +27,7 @@ class MoveRequest:
     members: frozenset[MemberId] | None = None
     strategy: Strategy | None = None
     waits: bool = False  # once all is copied and held: for somebody's approval
+    if_unverified: FailedTarget | None = None  # None: as the service has it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -53,6 +53,7 @@ class CopyRound:
     """One pass of pre-copy is over. `stopped_at` is set if the member found nothing left and stopped by itself."""
 
     left: int  # bytes that the rest will take in the stream, as far as can be told
+    takes_s: float = 0.0  # how long, by what the link was seen to carry; 0 if nothing was seen to hold the stream back
     stopped_at: float | None = None  # seconds since the epoch
 
 

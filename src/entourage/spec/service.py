@@ -2,7 +2,7 @@
 
 from entourage.model.ids import MemberId, SegmentId, ServiceId, SiteId
 from entourage.model.units import BYTE_RATE, MEMORY
-from entourage.model.world import Host, Infrastructure, Interface, Member, Role, Segment, Service
+from entourage.model.world import FailedTarget, Host, Infrastructure, Interface, Member, Role, Segment, Service
 from entourage.spec.chain import read_chain
 from entourage.spec.drafts import MemberDraft, PortDraft, SegmentDraft
 from entourage.spec.fields import Fields, as_mapping, named
@@ -27,6 +27,7 @@ _TOP = {
     "members": f"{{web1: {_MEMBER_EXAMPLE}}}",
     "chain": "[rt, fw, lb, [web1, web2]]",
 }
+_TOP_OPTIONAL = {"if-unverified": "move-back"}
 
 
 def read_service(root: Node, infrastructure: Infrastructure, problems: Problems) -> Service | None:
@@ -34,7 +35,7 @@ def read_service(root: Node, infrastructure: Infrastructure, problems: Problems)
     top = as_mapping(root, "the file", problems, example="service: shop")
     if top is None:
         return None
-    fields = Fields(top, problems, what="the file", required=_TOP)
+    fields = Fields(top, problems, what="the file", required=_TOP, optional=_TOP_OPTIONAL)
     name = fields.scalar("service")
     if name is not None:
         read_name(name, "service", problems)
@@ -46,6 +47,7 @@ def read_service(root: Node, infrastructure: Infrastructure, problems: Problems)
             hint="users can reach only addresses inside the announced prefix",
         )
     home = fields.choice("home", "site", [s.id for s in infrastructure.sites])
+    if_unverified = fields.choice("if-unverified", "policy", [policy.value for policy in FailedTarget])
     segments = read_segments(fields, problems)
     members = _read_members(fields, segments, problems)
     if segments is not None:
@@ -64,6 +66,7 @@ def read_service(root: Node, infrastructure: Infrastructure, problems: Problems)
         members=tuple(m for d in members or () if (m := _member(d)) is not None),
         chain=tuple(tuple(map(MemberId, stage)) for stage in chain or ()),
         home=SiteId(home.value),
+        if_unverified=FailedTarget.STAY if if_unverified is None else FailedTarget(if_unverified.value),
     )
 
 

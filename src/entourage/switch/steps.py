@@ -62,6 +62,8 @@ from entourage.switch.types import (
 
 Step = tuple[State, tuple[Command, ...]]
 
+_SLOW_ROUNDS = 3  # refreshes, after which a link that is too slow is not a hiccup any more
+
 
 def advance(state: State, event: Event) -> Step:
     """The state after `event`, and what is to be done now. ProtocolError for a pair that is not listed."""
@@ -159,11 +161,17 @@ def _next_round(state: Converging) -> Step:
         limit = f"more than the {_mb(policy.most_bytes)} that may be sent while nobody runs"
         reason = f"the group does not converge: after {state.round} refreshes {_left(state)}, {limit}"
         return _back(state.group, Failed("converge", reason))
-    if left <= policy.enough_bytes or state.round >= policy.max_rounds:
+    slow = {m: takes_s for m, takes_s in state.takes_s.items() if takes_s > policy.most_s}
+    if slow and state.round >= min(_SLOW_ROUNDS, policy.max_rounds):
+        member = max(slow, key=lambda name: slow[name])
+        limit = f"longer than the {policy.most_s:g} s that nobody may run"
+        reason = f"the link does not carry it: {member}'s rest would take {slow[member]:.1f} s, {limit}; {_left(state)}"
+        return _back(state.group, Failed("converge", reason))
+    if not slow and (left <= policy.enough_bytes or state.round >= policy.max_rounds):
         return _stop_all(state.group, {}) if state.is_ready else (replace(state, refreshing=frozenset()), ())
     # A member with little left stays held: after another pass it would have nothing to send, and stop by itself.
     floor = policy.enough_bytes / (2 * len(state.left))
-    waiting = {m: left for m, left in state.left.items() if left > floor}
+    waiting = {m: left for m, left in state.left.items() if left > floor or m in slow}
     refreshes = tuple(Refresh(m, _pace(waiting, m, policy.link_rate)) for m in state.group.order if m in waiting)
     return replace(state, round=state.round + 1, refreshing=frozenset(waiting)), refreshes
 
@@ -187,7 +195,7 @@ def _repaced(state: Converging) -> tuple[Command, ...]:
 
 def _pace(left: Mapping[MemberId, int], member: MemberId, link_rate: float) -> float:
     """The member's share of the link, in proportion to what it has left, so that all end their pass together."""
-    share = left[member] / sum(left.values())
+    share = left[member] / max(sum(left.values()), 1)
     return link_rate * max(share, 1 / (4 * len(left)))
 
 
@@ -202,9 +210,9 @@ def _converging(state: Converging, event: Event) -> Step:
         case Ready():
             ready = replace(state, is_ready=True)
             return (ready, ()) if state.refreshing else _next_round(ready)
-        case Held(member, left):
-            refreshing = state.refreshing - {member}
-            after = replace(state, refreshing=refreshing, left={**state.left, member: left})
+        case Held(member, left, takes_s):
+            refreshing, seen = state.refreshing - {member}, {**state.takes_s, member: takes_s}
+            after = replace(state, refreshing=refreshing, left={**state.left, member: left}, takes_s=seen)
             return (after, _repaced(after)) if refreshing else _next_round(after)
         case Failed(what, reason) if what.startswith("refresh "):
             return _back(state.group, Failed(what, f"{reason}; before it {_left(state)}"))

@@ -24,6 +24,7 @@ class Policy:
     enough_bytes: int  # all members together have at most this left: little enough to stop for
     max_rounds: int = 8  # refreshes at the most
     most_bytes: float = math.inf  # left after them: too much to stop for, the group goes back
+    most_s: float = math.inf  # so would be a rest that takes longer than this, as the link was seen
     waits: bool = False  # once all are held: for somebody's approval
 
 
@@ -80,10 +81,14 @@ class Disarmed:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A pass is over and the member is held with `left` bytes to send."""
+    """A pass is over and the member is held with `left` bytes to send, which take `takes_s` as the link was seen.
+
+    0: nothing was seen to hold the stream back.
+    """
 
     member: MemberId
     left: int
+    takes_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -341,6 +346,7 @@ class Converging:
     round: int
     refreshing: frozenset[MemberId]
     left: Mapping[MemberId, int]
+    takes_s: Mapping[MemberId, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -44,6 +44,7 @@ class FakePlace:
 
     name: str = "lab1"
     accel: str = "tcg"
+    moves_url: str = "sqlite:///moves.sqlite"
     infrastructure: Any = INFRASTRUCTURE
     service: Any = SERVICE
     fabric: Any = field(default_factory=SimpleNamespace)
@@ -126,7 +127,8 @@ def example_world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("entourage.cli.looking.look", look)
     monkeypatch.setattr("entourage.cli.looking.plan_move", plan_move)
     monkeypatch.setattr("entourage.cli.recovery.open_moves", lambda _: [])
-    monkeypatch.setattr("entourage.cli.moving.wire", lambda _: SimpleNamespace(close=close))
+    monkeypatch.setattr("entourage.cli.recovery.find_owed", lambda _: None)
+    monkeypatch.setattr("entourage.cli.moving.wire", lambda *_, **__: SimpleNamespace(close=close))
     for module in ("looking", "moving"):
         monkeypatch.setattr(f"entourage.cli.{module}.open_place", FakePlace)
 

@@ -23,7 +23,7 @@ def brought_up(monkeypatch: pytest.MonkeyPatch) -> list[SpecTexts]:
     """What labs were brought up from."""
     made: list[SpecTexts] = []
 
-    def new_place(name: str, texts: SpecTexts, *, is_encrypted: bool) -> FakePlace:
+    def new_place(name: str, texts: SpecTexts, *, is_encrypted: bool, database: str | None) -> FakePlace:
         infrastructure, service = texts.parse()
         return FakePlace(name=name, infrastructure=infrastructure, service=service)
 
@@ -115,6 +115,23 @@ def test_a_lab_that_cannot_come_up_says_why(monkeypatch: pytest.MonkeyPatch, err
     result = entourage("lab", "up")
     assert result.exit_code == 1
     assert message in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("mysql://host/moves", "moves are kept in SQLite or PostgreSQL, not in mysql: postgresql://USER@HOST/DATABASE"),
+        ("moves", "not the URL of a database; it looks like postgresql://USER@HOST/DATABASE"),
+        ("sqlite:///moves", "a SQLite file belongs to one machine; without this option a lab has one already"),
+    ],
+)
+def test_a_database_that_cannot_be_shared_is_refused_before_anything_is_made(
+    brought_up: list[SpecTexts], url: str, words: str
+) -> None:
+    result = entourage("lab", "up", "--database", url)
+    assert result.exit_code == 2
+    assert f"--database: {words}" in result.stderr
+    assert brought_up == []
 
 
 @pytest.fixture

@@ -45,7 +45,7 @@ def test_status_names_what_is_odd(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_status_of_a_move_under_way_is_not_odd(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("entourage.cli.looking.is_being_moved", lambda _: True)
+    monkeypatch.setattr("entourage.cli.looking.is_being_driven", lambda _: True)
     assert "a move is under way" in entourage("status").stdout
     assert json.loads(entourage("status", "--json").stdout)["moving"] is True
 

@@ -11,6 +11,7 @@ import pytest
 from entourage.drivers.records import MoveRecords, RecordsError, create_records, sqlite_url
 from entourage.ports.errors import OutcomeUnknownError, PermanentError
 from entourage.ports.journal import Decision
+from postgres import Server
 
 MOVE = "shop-20260102-030405"
 
@@ -18,6 +19,17 @@ MOVE = "shop-20260102-030405"
 @pytest.fixture
 def url(tmp_path: Path) -> str:
     made = sqlite_url(tmp_path / "moves.sqlite")
+    create_records(made)
+    return made
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def either(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a database of each kind."""
+    if request.param == "sqlite":
+        made = sqlite_url(tmp_path / "moves.sqlite")
+    else:
+        made = request.getfixturevalue("postgres").new_url()
     create_records(made)
     return made
 
@@ -30,16 +42,16 @@ def decide(url: str, decision: Decision) -> Decision:
         records.close()
 
 
-def test_the_first_decision_stands(url: str) -> None:
-    assert decide(url, Decision.COMMIT) is Decision.COMMIT
-    assert decide(url, Decision.BACK) is Decision.COMMIT
-    assert decide(url, Decision.COMMIT) is Decision.COMMIT
+def test_the_first_decision_stands(either: str) -> None:
+    assert decide(either, Decision.COMMIT) is Decision.COMMIT
+    assert decide(either, Decision.BACK) is Decision.COMMIT
+    assert decide(either, Decision.COMMIT) is Decision.COMMIT
 
 
-def test_of_two_that_decide_at_once_one_wins_and_both_know(url: str) -> None:
+def test_of_two_that_decide_at_once_one_wins_and_both_know(either: str) -> None:
     with ThreadPoolExecutor(8) as threads:
         wanted = [Decision.COMMIT, Decision.BACK] * 8
-        found = list(threads.map(lambda decision: decide(url, decision), wanted))
+        found = list(threads.map(lambda decision: decide(either, decision), wanted))
     assert len(set(found)) == 1
 
 
@@ -55,13 +67,53 @@ def test_a_locked_database_leaves_it_open_whether_the_decision_is_written(
     assert decide(url, Decision.BACK) is Decision.BACK
 
 
-def test_wishes_are_kept_once_each(url: str) -> None:
-    records = MoveRecords(url)
+def test_wishes_are_kept_once_each(either: str) -> None:
+    records = MoveRecords(either)
     for wish in ("commit", "abort", "commit"):
         records.wish(MOVE, wish)
     assert records.wishes(MOVE) == {"commit", "abort"}
     assert records.wishes("another") == frozenset()
     records.close()
+
+
+def test_made_again_it_keeps_what_is_there(either: str) -> None:
+    decide(either, Decision.BACK)
+    create_records(either)
+    assert decide(either, Decision.COMMIT) is Decision.BACK
+
+
+def test_while_a_server_is_gone_it_is_open_whether_a_decision_is_written(postgres: Server) -> None:
+    url = postgres.new_url()
+    create_records(url)
+    records = MoveRecords(url)
+    journal = records.journal(MOVE)
+    assert asyncio.run(journal.decide(Decision.COMMIT)) is Decision.COMMIT
+    postgres.stop()
+    try:
+        with pytest.raises(OutcomeUnknownError):
+            asyncio.run(journal.decide(Decision.BACK))
+        with pytest.raises(OutcomeUnknownError):
+            asyncio.run(journal.check())
+        with pytest.raises(RecordsError, match="cannot be read"):
+            MoveRecords(url)
+    finally:
+        postgres.start()
+    assert asyncio.run(journal.decide(Decision.BACK)) is Decision.COMMIT
+    asyncio.run(journal.check())
+    records.close()
+
+
+def test_a_password_is_not_told(postgres: Server) -> None:
+    url = postgres.url("nowhere").replace("entourage@", "entourage:secret@")
+    with pytest.raises(RecordsError, match="nowhere") as told:
+        create_records(url)
+    assert "secret" not in str(told.value)
+
+
+@pytest.mark.parametrize("url", ["mysql://somewhere/moves", "moves", "postgres", ""])
+def test_what_is_no_database_of_ours_is_refused_with_an_example(url: str) -> None:
+    with pytest.raises(RecordsError, match="postgresql://USER@HOST/DATABASE"):
+        create_records(url)
 
 
 def test_a_database_that_is_gone_is_not_a_new_one(url: str, tmp_path: Path) -> None:

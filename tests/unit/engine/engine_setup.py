@@ -20,6 +20,7 @@ from entourage.drivers.memory import (
 from entourage.engine.mover import Drivers, GroupMover, Outcome
 from entourage.model.ids import HostId, MemberId, RegionId, SegmentId, SiteId
 from entourage.ports.hypervisor import CopyProgress
+from entourage.ports.right import Right
 from entourage.spec import load_infrastructure, load_service
 from entourage.switch import Group, Policy
 from entourage.switch import types as sw
@@ -106,6 +107,7 @@ class Stage:
     states: list[type] = field(default_factory=list)
     progress: list[CopyProgress] = field(default_factory=list)
     when: dict[type, Callable[[GroupMover], object]] = field(default_factory=dict)  # at the beginning of a state
+    right: Right | None = None
 
     def __post_init__(self) -> None:
         self.watch = MemoryWatch(self.world)
@@ -131,7 +133,7 @@ class Stage:
             if type(state) in self.when:
                 self.when[type(state)](mover)
 
-        mover = GroupMover(SHOP, drivers, self.journal, progress=self.progress.append, shown=shown)
+        mover = GroupMover(SHOP, drivers, self.journal, progress=self.progress.append, shown=shown, right=self.right)
         return mover
 
     async def rest(self) -> None:

@@ -64,6 +64,7 @@ def users(monkeypatch: pytest.MonkeyPatch) -> type[FakeUsers]:
 
     monkeypatch.setattr("entourage.operations.measured.Users", Users)
     monkeypatch.setattr("entourage.operations.measured.admit", admit)
+    monkeypatch.setattr("entourage.operations.measured.start_missing_guards", admit)
     monkeypatch.setattr("entourage.operations.measured.run_admitted", run_admitted)
     monkeypatch.setattr("entourage.operations.measured._BEFORE_S", 0.0)
     monkeypatch.setattr("entourage.operations.measured._AFTER_S", 0.0)
@@ -72,7 +73,7 @@ def users(monkeypatch: pytest.MonkeyPatch) -> type[FakeUsers]:
 
 
 async def moved(out: Path, load: Load | None, interruption: Interruption | None = None) -> dict[str, Any]:
-    wired: Any = SimpleNamespace(place=SimpleNamespace(name=LAB))
+    wired: Any = SimpleNamespace(place=SimpleNamespace(name=LAB, moves_url="sqlite:///moves.sqlite"))
     return await measured_move(wired, REQUEST, load=load, out=out, tell=Silent(), interruption=interruption)
 
 
@@ -111,6 +112,7 @@ def test_a_refused_move_has_no_users(tmp_path: Path, users: type[FakeUsers], mon
         raise LabError("the service is not at rest")
 
     monkeypatch.setattr("entourage.operations.measured.admit", admit)
+    monkeypatch.setattr("entourage.operations.measured.start_missing_guards", admit)
     with pytest.raises(LabError, match="not at rest"):
         asyncio.run(moved(tmp_path, Load(sessions=5)))
     assert users.opened == 0
@@ -137,7 +139,7 @@ def test_an_interruption_after_the_move_only_ends_the_watching(
 
     async def work() -> dict[str, Any]:
         interruptions.append(Interruption())
-        wired: Any = SimpleNamespace(place=SimpleNamespace(name=LAB))
+        wired: Any = SimpleNamespace(place=SimpleNamespace(name=LAB, moves_url="sqlite:///moves.sqlite"))
         load = Load(sessions=5, message_interval_s=3600.0)
         return await measured_move(
             wired, REQUEST, load=load, out=tmp_path, tell=Impatient(), interruption=interruptions[0]

@@ -1,12 +1,13 @@
 """The example specs read into the right model, and text is taken as written."""
 
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 
 import pytest
 from spec_edits import EXAMPLES, INFRASTRUCTURE, SHOP, SITES, replaced
 
 from entourage.model.ids import MemberId, RegionId, SegmentId, SiteId
-from entourage.model.world import Interface, InterSiteLink, Region, Role, Service
+from entourage.model.world import FailedTarget, Interface, InterSiteLink, Region, Role, Service
 from entourage.spec import SpecError, load_infrastructure, load_service, parse_infrastructure, parse_service
 
 EAST, WEST = SiteId("east"), SiteId("west")
@@ -52,6 +53,26 @@ def test_example_shop_becomes_the_service() -> None:
         Interface(segment=SegmentId("transit"), address=IPv4Address("10.20.0.2"), mac="52:54:00:20:00:02"),
         Interface(segment=SegmentId("outside"), address=IPv4Address("10.20.1.1"), mac="52:54:00:20:01:01"),
     )
+
+
+def test_the_example_with_disks_is_the_shop_with_disks_and_is_moved_back_by_itself() -> None:
+    service = load_service(EXAMPLES / "shop-disks.yaml", load_infrastructure(EXAMPLES / "sites.yaml"))
+    shop = load_service(EXAMPLES / "shop.yaml", load_infrastructure(EXAMPLES / "sites.yaml"))
+    with_disks = tuple(replace(m, disk=16 * 2**20 if m.role is Role.SERVER else 0) for m in shop.members)
+    assert service == replace(shop, members=with_disks, if_unverified=FailedTarget.MOVE_BACK)
+
+
+@pytest.mark.parametrize("policy", FailedTarget)
+def test_what_becomes_of_a_failed_target_is_the_services_own(policy: FailedTarget) -> None:
+    assert parsed_shop("home: east", f"home: east\nif-unverified: {policy.value}").if_unverified is policy
+
+
+def test_a_policy_that_is_none_is_refused_with_the_place() -> None:
+    with pytest.raises(SpecError) as refused:
+        parsed_shop("home: east", "home: east\nif-unverified: move-bak")
+    (problem,) = refused.value.problems
+    assert "unknown policy 'move-bak'" in str(problem)
+    assert "did you mean 'move-back'?" in str(problem)
 
 
 def parsed_shop(old: str, new: str) -> Service:

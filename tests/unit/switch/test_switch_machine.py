@@ -399,6 +399,41 @@ def test_a_group_with_too_much_left_after_all_rounds_goes_back_and_says_how_much
     run.require(sw.RolledBack)
 
 
+def slow_group() -> Group:
+    group = a_group(max_rounds=8)
+    return replace(group, policy=replace(group.policy, most_s=0.2))
+
+
+def refreshed(run: Run, *, takes_s: float) -> None:
+    """One joint refresh, after which hardly anything is left, and that takes as long for B."""
+    for refresh in [command for command in run.waiting if isinstance(command, sw.Refresh)]:
+        run.waiting.remove(refresh)
+        run.happen(sw.Held(refresh.member, 1, takes_s if refresh.member == B else 0.0))
+
+
+def test_a_link_that_does_not_carry_the_rest_puts_everything_back_before_anybody_stops() -> None:
+    run = advance_to(sw.Converging, slow_group())
+    while isinstance(run.state, sw.Converging):
+        refreshed(run, takes_s=1.5)
+    assert run.state.group.policy.max_rounds > 3
+    reason = run.require(sw.Undoing).reason
+    assert f"{B}'s rest would take 1.5 s, longer than the 0.2 s that nobody may run" in reason
+    assert not any(isinstance(command, sw.Stop) for command in run.commands)
+    rounds = [command.member for command in run.commands if isinstance(command, sw.Refresh)]
+    assert rounds.count(B) == 3  # looked at again, though hardly anything of it was left
+    run.finish()
+    run.require(sw.RolledBack)
+
+
+def test_a_link_that_was_slow_for_a_moment_is_waited_for() -> None:
+    run = advance_to(sw.Converging, slow_group())
+    refreshed(run, takes_s=1.5)
+    run.require(sw.Converging)
+    refreshed(run, takes_s=0.1)
+    run.finish()
+    run.require(sw.Done)
+
+
 def test_a_refresh_that_fails_says_how_much_was_left() -> None:
     run = advance_to(sw.Converging)
     run.happen(sw.Failed(f"refresh {A}", "no answer within 60 s"))

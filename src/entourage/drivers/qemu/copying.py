@@ -38,6 +38,11 @@ class Copying:
         self._target_status = "none"
         self._changed = asyncio.Event()
 
+    async def release(self) -> None:
+        """Break the stream off. May be called twice."""
+        if self.gate is not None:
+            await asyncio.to_thread(self.gate.release)
+
     def on_source_event(self, event: MonitorEvent) -> None:
         """Note what the source's QEMU reports."""
         if self.mirror is not None:
@@ -86,7 +91,8 @@ class Copying:
         if self._memory_left:
             self._sent_per_byte = min(1.0, (self.gate.bytes_sent - sent_before) / self._memory_left)
         self._memory_left = memory
-        return CopyRound(left=round(memory * self._sent_per_byte), stopped_at=self.stopped_at)
+        left = round(memory * self._sent_per_byte)
+        return CopyRound(left=left, takes_s=self.gate.takes_s(left), stopped_at=self.stopped_at)
 
     def repace(self, pace: float) -> None:
         """Another pace for the pass that is flowing, if one is."""

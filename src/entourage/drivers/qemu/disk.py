@@ -8,6 +8,7 @@ Source: QEMU 7.2, "Live Block Device Operations", section "QMP invocation for li
 """
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -21,12 +22,12 @@ _ENDED = ("concluded", "null")
 _READY_WITHIN_S, _FINISHED_WITHIN_S, _GIVEN_UP_WITHIN_S = 600.0, 5.0, 5.0
 
 
-async def export(monitor: Monitor, *, address: str) -> int:
-    """At the target: let the disk be written from outside; the port."""
+async def export(monitor: Monitor, *, address: str, encryption: Mapping[str, str]) -> int:
+    """At the target: let the disk be written from outside; the port. `encryption`: `tls.OF_EXPORT`, or nothing."""
     for port in range(FIRST_PORT, FIRST_PORT + PORTS):
         listening = {"type": "inet", "data": {"host": address, "port": str(port)}}
         try:
-            await monitor.execute("nbd-server-start", addr=listening)
+            await monitor.execute("nbd-server-start", addr=listening, **encryption)
         except PermanentError:
             continue
         await monitor.execute("block-export-add", id=NODE, type="nbd", node_name=NODE, name=NODE, writable=True)
@@ -60,11 +61,15 @@ class Mirror:
             return
         self._changed.set()
 
-    async def begin(self, *, address: str, port: int, pace: int) -> None:
-        """Copy everything, and return when source and target are the same; from then on they stay so."""
+    async def begin(self, *, address: str, port: int, pace: int, encryption: Mapping[str, str]) -> None:
+        """Copy everything, and return when source and target are the same; from then on they stay so.
+
+        `encryption`: `tls.of_mirror`, or nothing.
+        """
         await self.give_up()
-        server = {"type": "inet", "host": address, "port": str(port)}
-        await self._monitor.execute("blockdev-add", driver="nbd", node_name=_REMOTE, server=server, export=NODE)
+        where = {"type": "inet", "host": address, "port": str(port)}
+        remote = {"driver": "nbd", "node_name": _REMOTE, "server": where, "export": NODE, **encryption}
+        await self._monitor.execute("blockdev-add", **remote)
         await self._monitor.execute(
             "blockdev-mirror",
             job_id=_JOB,

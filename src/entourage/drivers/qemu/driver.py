@@ -18,10 +18,10 @@ from entourage.drivers.qemu import disk, tls
 from entourage.drivers.qemu import process as qemu
 from entourage.drivers.qemu.copying import Copying
 from entourage.drivers.qemu.gate import StreamGate
-from entourage.drivers.qemu.monitor import GONE, Monitor, MonitorEvent
+from entourage.drivers.qemu.monitor import GONE, Monitor, MonitorEvent, cut_off
 from entourage.model.ids import HostId, MemberId
 from entourage.model.world import Member
-from entourage.ports.errors import DriverError, OutcomeUnknownError, PermanentError, UnsupportedError
+from entourage.ports.errors import DriverError, OutcomeUnknownError, PermanentError
 from entourage.ports.hypervisor import Capability, CopyRound, Migrated, ProgressCallback, RunState
 
 FIRST_PORT, PORTS = 7100, 100  # where migration streams arrive
@@ -39,6 +39,7 @@ _MONITOR_DEADLINE_S = 20.0
 _CANCEL_S = 0.5  # QEMU answers within some ms, unless it hangs in a stream that nobody reads
 _EVENT_DEADLINE_S = 5.0
 _CONNECT_DEADLINE_S = 10.0
+_GREETING_S = 2.0
 _LOOK_AGAIN_S = 0.02
 _UNDER_WAY = ("setup", "active", "device", "pre-switchover", "cancelling")
 
@@ -83,14 +84,14 @@ class QemuHypervisor:
         self._instances: dict[tuple[MemberId, HostId], _Instance] = {}
 
     def capabilities(self) -> frozenset[Capability]:
-        """All that the port knows of; but a disk's mirror is not encrypted yet, so it is one of the two."""
-        return frozenset(Capability) - {Capability.MIRROR_DISK if self._machines.is_encrypted else Capability.ENCRYPTED}
+        """All that the port knows of."""
+        return frozenset(Capability) - (set() if self._machines.is_encrypted else {Capability.ENCRYPTED})
 
     async def close(self) -> None:
         """Let go of all monitors; the virtual machines go on."""
         for instance in self._instances.values():
-            if instance.copying is not None and instance.copying.gate is not None:
-                await asyncio.to_thread(instance.copying.gate.release)
+            if instance.copying is not None:
+                await instance.copying.release()
             await instance.monitor.close()
         self._instances.clear()
 
@@ -122,8 +123,6 @@ class QemuHypervisor:
             return
         if state is not RunState.ABSENT:
             raise PermanentError(f"{member.id} on {host}: a copy is there already, and it is {state.value}")
-        if member.disk and self._machines.is_encrypted:
-            raise UnsupportedError(f"{member.id}: its disk cannot be mirrored over an encrypted stream yet")
         instance = await self._start(member, host, incoming="defer" if autostart else "defer-paused")
         await self._enable(instance.monitor)
         access = self._machines.access(host)
@@ -131,7 +130,8 @@ class QemuHypervisor:
         if access.identity is not None:
             await tls.expect(instance.monitor, access.inside(access.identity.directory))
         if member.disk:
-            instance.disk_port = await disk.export(instance.monitor, address=address)
+            encryption = {} if access.identity is None else tls.OF_EXPORT
+            instance.disk_port = await disk.export(instance.monitor, address=address, encryption=encryption)
         for port in range(FIRST_PORT, FIRST_PORT + PORTS):
             with suppress(PermanentError):
                 await instance.monitor.execute("migrate-incoming", uri=f"tcp:{address}:{port}")
@@ -145,11 +145,12 @@ class QemuHypervisor:
         monitor = (await self._instance(member.id, source)).monitor
         port = (await self._instance(member.id, target)).port
         assert port is not None
+        # Before the stream is connected: with TLS the target's QEMU answers nobody from then on until it flows.
+        await self._mirror(copying)
         connection = await self._connect(source, (self._machines.access(target).address, port))
         gate = await asyncio.to_thread(StreamGate, connection, name=member.id)
         copying.gate = gate
         await monitor.send_fd(gate.qemu_end.fileno(), name=f"gate-{member.id}")
-        await self._mirror(copying)
         shown = asyncio.create_task(copying.show_progress(monitor, progress))
         try:
             gate.open(pace=_COPY_PACE)
@@ -235,8 +236,7 @@ class QemuHypervisor:
         await asyncio.wait({cancelling}, timeout=_CANCEL_S)
         if copying.mirror is not None and not cancelling.done():
             await copying.mirror.break_off()
-        if copying.gate is not None:
-            await asyncio.to_thread(copying.gate.release)  # whether it has answered or not: now it will
+        await copying.release()  # whether it has answered or not: now it will
         with suppress(DriverError, TimeoutError):
             # Its answer also says that a stop has been carried out that was sent before it: none comes through later.
             await asyncio.wait_for(cancelling, _MONITOR_DEADLINE_S)
@@ -263,8 +263,7 @@ class QemuHypervisor:
         if instance is not None:
             if instance.copying is not None:
                 self._favour(member, instance.copying.source, instance.copying.target, yes=False)
-                if instance.copying.gate is not None:
-                    await asyncio.to_thread(instance.copying.gate.release)
+                await instance.copying.release()
             await instance.monitor.close()
         paths = qemu.instance_paths(self._machines.access(host), member)
         pid = qemu.running_pid(paths)
@@ -353,8 +352,11 @@ class QemuHypervisor:
         if target.disk_port is None:
             return
         access = self._machines.access(copying.target)
+        encryption = {} if access.identity is None else tls.of_mirror(access.identity)
         copying.mirror = disk.Mirror((await self._instance(copying.member.id, copying.source)).monitor)
-        await copying.mirror.begin(address=access.address, port=target.disk_port, pace=_DISK_PACE)
+        await copying.mirror.begin(
+            address=access.address, port=target.disk_port, pace=_DISK_PACE, encryption=encryption
+        )
 
     async def _switch_disk(self, copying: Copying) -> None:
         """The member stands still: first all of its disk, then nobody else writes there, then the memory's rest."""
@@ -413,13 +415,8 @@ class QemuHypervisor:
         if known is not None and not known.is_gone:
             return known
         paths = qemu.instance_paths(self._machines.access(host), member)
-        monitor = Monitor(
-            name=f"{member}@{host}",
-            socket=paths.spare_monitor if self._only_look else paths.monitor,
-            on_event=lambda event: self._on_event(member, host, event),
-        )
         try:
-            await monitor.connect()
+            monitor = await self._open_monitor(member, host, paths)
         except ConnectionError as error:
             if qemu.running_pid(paths) is None:
                 raise PermanentError(f"{member} on {host}: there is no copy of it") from error
@@ -427,6 +424,25 @@ class QemuHypervisor:
         instance = _Instance(monitor=monitor)
         self._instances[(member, host)] = instance
         return instance
+
+    async def _open_monitor(self, member: MemberId, host: HostId, paths: qemu.InstancePaths) -> Monitor:
+        """A monitor has one client at a time, and one process may act: another that has it still is cut off."""
+        wanted = paths.spare_monitor if self._only_look else paths.monitor
+        for last in (False, True):
+            monitor = Monitor(
+                name=f"{member}@{host}", socket=wanted, on_event=lambda event: self._on_event(member, host, event)
+            )
+            try:
+                async with asyncio.timeout(_GREETING_S):
+                    await monitor.connect()
+            except TimeoutError:
+                await monitor.close()
+                if last or self._only_look:
+                    break
+                await cut_off(qemu.ACTING_MONITOR, by=paths.spare_monitor)
+            else:
+                return monitor
+        raise ConnectionError(f"{member}@{host}: no greeting at {wanted} within {_GREETING_S:g} s")
 
     def _on_event(self, member: MemberId, host: HostId, event: MonitorEvent) -> None:
         instance = self._instances.get((member, host))

@@ -8,8 +8,11 @@ BUFFER_DELAY), and a paused target closes the TCP window, which costs another ro
 When the process that holds the gate dies, the stream breaks: the target gives up, and the source has lost nothing.
 """
 
+import fcntl
 import math
 import socket
+import struct
+import sys
 import threading
 import time
 from contextlib import suppress
@@ -24,6 +27,9 @@ _PACED_EACH_S = 0.004  # a paced gate wakes up this often, however fast it is
 # Unsent data in the TCP socket beyond which the kernel takes no more: what is sent is decided late, not queued.
 _NOTSENT_LOWAT = 128 * 1024
 _TCP_NOTSENT_LOWAT = 25  # linux/tcp.h; not in Python 3.11's socket module
+_SIOCOUTQ = 0x5411  # linux/sockios.h: bytes that were not acknowledged yet
+# Of `struct tcp_info` in linux/tcp.h: a byte of flags, tcpi_min_rtt in us, tcpi_delivery_rate in bytes/s.
+_TCP_INFO, _APP_LIMITED = struct.Struct("=7xB140xI8xQ"), 1
 
 
 class StreamGate:
@@ -66,6 +72,20 @@ class StreamGate:
         """How many bytes QEMU can write ahead of us."""
         with suppress(OSError):  # released already: a late event of QEMU has nothing to open any more
             self.qemu_end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size)
+
+    def takes_s(self, left: int) -> float:
+        """How long `left` bytes would take behind those that wait already, by what the link has carried of late.
+
+        Beyond the time that every byte is under way. 0 if it was not the link that held the stream back: then nobody
+        knows how much it could have carried. Source: net/ipv4/tcp_rate.c of the Linux kernel.
+        """
+        with suppress(OSError):  # a broken stream shows elsewhere
+            info = self._remote.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
+            limited, min_rtt_us, rate = _TCP_INFO.unpack(info)
+            if rate and not limited & _APP_LIMITED:
+                sent = int.from_bytes(fcntl.ioctl(self._remote, _SIOCOUTQ, bytes(4)), sys.byteorder)
+                return max(0.0, float((sent + left) / rate - min_rtt_us / 1e6))
+        return 0.0
 
     def release(self) -> None:
         """Break the stream off and free the sockets. May be called twice."""

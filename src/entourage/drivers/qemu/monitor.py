@@ -16,6 +16,7 @@ from entourage.ports.errors import OutcomeUnknownError, PermanentError
 logging.getLogger("qemu.qmp").setLevel(logging.CRITICAL)  # a VM that ends is an event for us, not an error
 
 
+_CUT_OFF_WITHIN_S = 2.0
 GONE = "GONE"  # our own event, after QEMU's last: the monitor's other end went away
 
 
@@ -109,3 +110,20 @@ class Monitor:
         stamp = message["timestamp"]
         at = stamp["seconds"] + stamp["microseconds"] / 1e6
         self._on_event(MonitorEvent(name=str(message["event"]), data=message.get("data", {}), at=at))
+
+
+async def cut_off(chardev: str, *, by: Path) -> None:
+    """Break the connection of whoever has the monitor on this character device, asked for at the socket `by`.
+
+    ConnectionError if nobody answers there.
+    """
+    monitor = Monitor(name=str(by), socket=by)
+    try:
+        async with asyncio.timeout(_CUT_OFF_WITHIN_S):
+            await monitor.connect()
+            with suppress(PermanentError):  # it has just gone by itself
+                await monitor.execute_out_of_band("yank", instances=[{"type": "chardev", "id": chardev}])
+    except (TimeoutError, OutcomeUnknownError) as error:
+        raise ConnectionError(f"no QMP at {by}: {error or 'no answer'}") from error
+    finally:
+        await monitor.close()

@@ -82,6 +82,9 @@ class Machines(Protocol):
         ...
 
 
+ACTING_MONITOR = "compat_monitor0"  # what QEMU calls the first of `InstancePaths.monitors`
+
+
 @dataclass(frozen=True, slots=True)
 class InstancePaths:
     """The files of one member's copy on one host."""

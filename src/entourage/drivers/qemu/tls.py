@@ -1,4 +1,4 @@
-"""Encrypted migration streams in which both ends prove who they are: QEMU's own TLS.
+"""Encrypted streams, of memory and of disks, in which both ends prove who they are: QEMU's own TLS.
 
 The target lets in one host alone, the source of this copy, and nobody before it knows which that is. The source goes on
 only with a target whose certificate names the host that it was told to send to. Source: QEMU 7.2 manual, "TLS
@@ -13,6 +13,8 @@ from entourage.drivers.qemu.monitor import Monitor
 from entourage.ports.errors import PermanentError
 
 _SERVER, _CLIENT, _SOURCE, _NOBODY = "tls-server", "tls-client", "tls-source", "tls-nobody"
+_WRITER = "tls-writer"  # who may write the disk; an export cannot be told of another one later on, so this one changes
+OF_EXPORT = {"tls_creds": _SERVER, "tls_authz": _WRITER}  # for `nbd-server-start`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,14 +30,16 @@ class Identity:
 
 async def expect(monitor: Monitor, directory: str) -> None:
     """At the target, before it listens: by TLS only, and for nobody yet. `directory` as QEMU sees it."""
-    await _make(monitor, _NOBODY, "authz-list", policy="deny")
+    for nobody in (_NOBODY, _WRITER):
+        await _make(monitor, nobody, "authz-list", policy="deny")
     await _make(monitor, _SERVER, "tls-creds-x509", endpoint="server", dir=directory, verify_peer=True)
     await monitor.execute("migrate-set-parameters", tls_creds=_SERVER, tls_authz=_NOBODY)
 
 
 async def admit(monitor: Monitor, source: Identity) -> None:
     """At the target: let this host in, and no other."""
-    await _make(monitor, _SOURCE, "authz-simple", identity=f"CN={source.name}")
+    for somebody in (_SOURCE, _WRITER):
+        await _make(monitor, somebody, "authz-simple", identity=f"CN={source.name}")
     await monitor.execute("migrate-set-parameters", tls_authz=_SOURCE)
 
 
@@ -43,6 +47,11 @@ async def demand(monitor: Monitor, directory: str, target: Identity) -> None:
     """At the source, before it sends: by TLS only, and to this host. `directory` as QEMU sees it."""
     await _make(monitor, _CLIENT, "tls-creds-x509", endpoint="client", dir=directory, verify_peer=True)
     await monitor.execute("migrate-set-parameters", tls_creds=_CLIENT, tls_hostname=target.name)
+
+
+def of_mirror(target: Identity) -> dict[str, str]:
+    """For the source's end of a disk's mirror, once it demands: by TLS only, and to this host."""
+    return {"tls_creds": _CLIENT, "tls_hostname": target.name}
 
 
 async def _make(monitor: Monitor, name: str, kind: str, **properties: object) -> None:

@@ -1,0 +1,105 @@
+"""Two machines that share a database: one drives at a time, and one that was too slow does nothing any more.
+
+A machine is a network namespace here: the name that says who drives on a machine is not seen from another one.
+"""
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import pytest
+
+from entourage.lab.daemons import own_command
+from entourage.lab.place import open_place
+from entourage.model.ids import SiteId
+from entourage.operations.labs import look, take_down
+from entourage.operations.recovering import all_moves, open_moves
+from postgres import Server
+
+pytestmark = pytest.mark.lab
+
+LAB = "t-shared"
+ELSEWHERE = ["unshare", "--net"]
+WITHIN_S = 120.0
+
+
+@pytest.fixture(scope="module")
+def url(lab_requirements: Path, postgres: Server) -> Iterator[str]:
+    """The database of a lab with its service running."""
+    asyncio.run(take_down(LAB))
+    try:
+        made = postgres.new_url()
+        subprocess.run(own_command("lab", "up", "--lab", LAB, "--database", made), check=True, timeout=200)
+        yield made
+    finally:
+        asyncio.run(take_down(LAB))
+
+
+def moves(*, elsewhere: bool = False) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(entourage("moves", "--json", elsewhere=elsewhere).stdout)["moves"]
+    return found
+
+
+def entourage(*words: str, elsewhere: bool = True) -> subprocess.CompletedProcess[str]:
+    command = [*(ELSEWHERE if elsewhere else ()), *own_command(*words, "--lab", LAB)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=WITHIN_S, check=False)
+
+
+def wait_for(state: str, output: IO[str]) -> None:
+    for line in output:
+        if json.loads(line).get("state") == state:
+            return
+    pytest.fail(f"it never came to {state}")
+
+
+def require_at_rest(site: SiteId) -> None:
+    seen = asyncio.run(look(LAB))
+    assert seen.oddities() == []
+    assert {host.partition("/")[0] for host in seen.snapshot.placement.values()} == {site}
+
+
+def test_one_that_stood_still_until_another_ended_its_move_does_nothing_more(url: str, postgres: Server) -> None:
+    place = open_place(LAB)
+    (home,) = {SiteId(host.partition("/")[0]) for host in asyncio.run(look(LAB)).snapshot.placement.values()}
+    target = next(site.id for site in place.infrastructure.sites if site.id != home)
+    slow = [*ELSEWHERE, sys.executable, "-m", "entourage.chaos.orchestrator", LAB, target, "stopping", "wait"]
+    with subprocess.Popen(
+        slow, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as one:
+        assert one.stdout is not None
+        assert one.stderr is not None
+        wait_for("stopping", one.stdout)
+        (move,) = moves()
+        assert move["state"] == "under way"
+        for elsewhere in (True, False):
+            refused = entourage("move", "--to", target, elsewhere=elsewhere)
+            assert refused.returncode == 1
+            assert f"a move is under way in lab {LAB}, driven by process {one.pid} on " in refused.stderr
+        postgres.end_sessions(url)  # its machine is not heard of any more
+        assert [each["state"] for each in moves()] == ["interrupted"]
+        recovered = entourage("recover", "--json", elsewhere=False)
+        assert [each["outcome"] for each in json.loads(recovered.stdout)["moves"]] == ["rolled-back"]
+        require_at_rest(home)
+        _, said = one.communicate("\n", timeout=WITHIN_S)
+        assert one.returncode == 1
+        assert "another process has driven the moves of this database meanwhile" in said
+    require_at_rest(home)
+    assert [move.move for move in open_moves(place)] == []
+    assert len(all_moves(place)) == 1
+
+
+def test_a_move_that_was_killed_is_ended_from_another_machine(url: str) -> None:
+    place = open_place(LAB)
+    (home,) = {SiteId(host.partition("/")[0]) for host in asyncio.run(look(LAB)).snapshot.placement.values()}
+    target = next(site.id for site in place.infrastructure.sites if site.id != home)
+    killed = [*ELSEWHERE, sys.executable, "-m", "entourage.chaos.orchestrator", LAB, target, "copying", "die"]
+    subprocess.run(killed, capture_output=True, timeout=WITHIN_S, check=False)
+    entourage("recover", elsewhere=True)  # unless the guards have somebody at it already
+    while open_moves(place):  # bounded by the test's own deadline
+        entourage("recover", elsewhere=True)
+    assert all_moves(place)[0].ended is not None
+    require_at_rest(home)
