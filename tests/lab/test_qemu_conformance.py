@@ -129,13 +129,13 @@ def accel(machines: LonelyMachines) -> str:
     return usable_accel()
 
 
-@pytest.mark.parametrize("name", HypervisorConformance.checks())
-def test_qemu_conforms(name: str, machines: LonelyMachines, accel: str) -> None:
+def conforms(name: str, machines: LonelyMachines, member: Member = MEMBER) -> bool:
+    """One check of the kit, on these machines; nothing of it is left."""
+
     async def work() -> bool:
-        driver = QemuHypervisor(machines, accel=accel)
-        kit = HypervisorConformance(
-            driver, member=MEMBER, source=SOURCE, target=TARGET, booted=lambda: machines.wait_beats(SOURCE, count=2)
-        )
+        driver = QemuHypervisor(machines, accel=usable_accel())
+        booted = lambda: machines.wait_beats(SOURCE, count=2)  # noqa: E731
+        kit = HypervisorConformance(driver, member=member, source=SOURCE, target=TARGET, booted=booted)
         try:
             async with asyncio.timeout(CHECK_DEADLINE_S):
                 return await run_check(kit, name)
@@ -143,9 +143,36 @@ def test_qemu_conforms(name: str, machines: LonelyMachines, accel: str) -> None:
             await kit.clear()
             await driver.close()
 
-    assert asyncio.run(work())
+    return asyncio.run(work())
+
+
+@pytest.mark.parametrize("name", HypervisorConformance.checks())
+def test_qemu_conforms(name: str, machines: LonelyMachines) -> None:
+    assert conforms(name, machines)
     assert running_pid(instance_paths(machines.access(SOURCE), MEMBER.id)) is None
     assert running_pid(instance_paths(machines.access(TARGET), MEMBER.id)) is None
+
+
+def test_who_acts_takes_the_monitor_from_one_that_still_has_it_and_who_looks_does_not(
+    machines: LonelyMachines, accel: str
+) -> None:
+    async def work() -> None:
+        drivers = [QemuHypervisor(machines, accel=accel, only_look=only_look) for only_look in (False, False, True)]
+        slow, other, looker = drivers
+        try:
+            async with asyncio.timeout(CHECK_DEADLINE_S):
+                await slow.create(MEMBER, SOURCE)
+                for driver in (other, looker):
+                    assert await driver.look(MEMBER.id, SOURCE) is RunState.RUNNING
+                gone = [driver._instances[MEMBER.id, SOURCE].is_gone for driver in drivers]
+                assert gone == [True, False, False]
+        finally:
+            await other.remove(MEMBER.id, SOURCE)
+            await slow.remove(MEMBER.id, SOURCE)
+            for driver in drivers:
+                await driver.close()
+
+    asyncio.run(work())
 
 
 async def move_in_passes(driver: QemuHypervisor, *, passes: int) -> list[CopyRound]:

@@ -17,6 +17,7 @@ from test_qemu_conformance import (
     SOURCE,
     TARGET,
     LonelyMachines,
+    conforms,
     lonely_machines,
     unwell,
 )
@@ -29,7 +30,7 @@ from entourage.lab import layers
 from entourage.lab.accel import usable_accel
 from entourage.lab.certificates import Authority
 from entourage.model.ids import HostId
-from entourage.ports.conformance import HypervisorConformance, run_check
+from entourage.ports.conformance import HypervisorConformance
 from entourage.ports.errors import DriverError
 from entourage.ports.hypervisor import RunState
 
@@ -218,18 +219,7 @@ def test_who_recovers_ends_a_mirror_that_it_knows_nothing_of(machines: LonelyMac
 
 @pytest.mark.parametrize("name", CHECKS)
 def test_qemu_conforms_with_a_disk(name: str, machines: LonelyMachines) -> None:
-    async def work() -> bool:
-        driver = QemuHypervisor(machines, accel=usable_accel())
-        booted = lambda: machines.wait_beats(SOURCE, count=2)  # noqa: E731
-        kit = HypervisorConformance(driver, member=STORER, source=SOURCE, target=TARGET, booted=booted)
-        try:
-            async with asyncio.timeout(CHECK_DEADLINE_S):
-                return await run_check(kit, name)
-        finally:
-            await kit.clear()
-            await driver.close()
-
-    assert asyncio.run(work())
+    assert conforms(name, machines, STORER)
 
 
 def test_a_mirror_from_or_to_an_impostor_fails_and_the_source_goes_on(machines: LonelyMachines) -> None:

@@ -50,7 +50,7 @@ def kills(number: int, *, seed: int) -> Iterator[Case]:
 
 def faults() -> tuple[Case, ...]:
     """Everything else that breaks."""
-    return (*_qemu_killed(), *_link(), *_routing(), *_storage(), *_clock(), *_guard())
+    return (*_qemu_killed(), *_link(), *_routing(), *_storage(), *_hosts(), *_clock(), *_guard())
 
 
 def _link() -> Iterator[Case]:
@@ -78,6 +78,10 @@ def _storage() -> Iterator[Case]:
     for state in ("copying", "disarming"):
         yield Case(name=f"disk full from {state} on", state=state, deed=deeds.full_disk())
         yield Case(name=f"database gone for 10 s in {state}", state=state, deed=deeds.lock_database(for_s=10))
+
+
+def _hosts() -> Iterator[Case]:
+    yield Case(name="target's hosts full from preparing on", state="preparing", deed=deeds.fill_host())
 
 
 def _clock() -> Iterator[Case]:

@@ -4,13 +4,16 @@ import asyncio
 import os
 import resource
 import signal
+import socket
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from sqlalchemy.engine import make_url
 
+from entourage.drivers.netns import Namespace
+from entourage.drivers.qemu.driver import FIRST_PORT, PORTS
 from entourage.drivers.qemu.process import guard_socket, instance_paths, running_pid
 from entourage.drivers.vty import Vty
 from entourage.lab import names
@@ -45,6 +48,24 @@ def kill_qemu(member: str, *, at_target: bool) -> Deed:
             if pid is not None:
                 os.kill(pid, signal.SIGKILL)
         yield
+
+    return deed
+
+
+def fill_host() -> Deed:
+    """The target's hosts take nobody more: every port at which a member could arrive is taken."""
+
+    @asynccontextmanager
+    async def deed(move: Move) -> AsyncIterator[None]:
+        with ExitStack() as taken:
+            for host in move.place.infrastructure.site(move.target).hosts:
+                access = move.place.access(host.id)
+                assert access.netns is not None
+                namespace = Namespace(access.netns)
+                taken.callback(namespace.close)
+                for port in range(FIRST_PORT, FIRST_PORT + PORTS):
+                    taken.enter_context(await namespace.do(_listening_at(access.address, port)))
+            yield
 
     return deed
 
@@ -146,6 +167,10 @@ def full_disk() -> Deed:
             resource.prlimit(move.orchestrator, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
 
     return deed
+
+
+def _listening_at(address: str, port: int) -> Callable[[object], socket.socket]:
+    return lambda _: socket.create_server((address, port))
 
 
 @asynccontextmanager
