@@ -4,6 +4,8 @@ import asyncio
 import os
 import signal
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from fabric_parts import DEADLINE_S, INFRASTRUCTURE, SERVICE, lab_name, require_lab
@@ -14,6 +16,8 @@ from entourage.lab.errors import LabError
 from entourage.lab.guards import start_guards
 from entourage.lab.place import Place
 from entourage.model.ids import HostId
+from entourage.operations.driving import start_missing_guards
+from entourage.operations.switching import Shown
 from entourage.ports.conformance.kit import wait_until
 
 pytestmark = pytest.mark.lab
@@ -49,6 +53,12 @@ async def story(place: Place) -> None:
             return await answering(guard) == set(HOSTS) - {VICTIM}
 
         await wait_until(is_missed, words="the dead guard is missed", deadline_s=DEADLINE_S)
+        phases: list[str] = []
+        wired: Any = SimpleNamespace(place=place, guard=guard)
+        for _ in range(2):  # the second time there is nothing to do
+            await start_missing_guards(wired, Shown(progress=lambda _: None, phase=phases.append))
+            assert await answering(guard) == set(HOSTS)
+        assert phases == [f"starting the guard on {VICTIM}, which was dead"]
         await place.fabric.down()
         assert await answering(guard) == set()
         assert place.fabric.leftovers() == []

@@ -198,12 +198,12 @@ def _say(move: Document) -> None:
     print(f"run {move['run']:2} {move['strategy']:8}{alone} {move['outcome']}  {figures}", flush=True)  # noqa: T201
 
 
-async def _bench(runs: int, sessions: int, out: Path) -> None:
+async def _bench(runs: int, sessions: int, out: Path, *, is_encrypted: bool) -> None:
     moves: list[Document] = []
     baselines: list[Document] = []
-    document: Document = {"summary": {}}
+    document: Document = {}
     for number in range(1, runs + 1):
-        bench, accel = await _in_a_new_lab(number, Load(sessions=sessions), out)
+        bench, accel = await _in_a_new_lab(number, Load(sessions=sessions), out, is_encrypted=is_encrypted)
         moves += bench.moves
         baselines += [bench.baseline] if bench.baseline else []
         document = {
@@ -211,6 +211,7 @@ async def _bench(runs: int, sessions: int, out: Path) -> None:
             "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "machine": await asyncio.to_thread(machine_json, accel=accel),
             "load": {"sessions": sessions},
+            "encrypted": is_encrypted,
             "baselines": baselines,
             "summary": summary(moves, baselines),
             "runs": moves,
@@ -219,10 +220,10 @@ async def _bench(runs: int, sessions: int, out: Path) -> None:
     show(document, out / "switch.json")
 
 
-async def _in_a_new_lab(number: int, load: Load, out: Path) -> tuple[Bench, str]:
+async def _in_a_new_lab(number: int, load: Load, out: Path, *, is_encrypted: bool) -> tuple[Bench, str]:
     """The run of this number, and the accelerator that it had."""
     texts = example_texts()
-    place = new_place(LAB, texts)
+    place = new_place(LAB, texts, is_encrypted=is_encrypted)
     await bring_up(place, texts, lambda what, done, total: None)
     try:
         wired = wire(place)
@@ -241,9 +242,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="entourage.bench.switch", description=__doc__)
     parser.add_argument("--runs", type=int, default=10)
     parser.add_argument("--sessions", type=int, default=1000)
+    parser.add_argument("--encrypt", action="store_true", help="hosts get certificates, and streams are encrypted")
     parser.add_argument("--out", type=Path, default=Path("out/bench"))
     arguments = parser.parse_args()
-    asyncio.run(_bench(arguments.runs, arguments.sessions, arguments.out))
+    if arguments.runs < 1:
+        parser.error("--runs: at least one")
+    asyncio.run(_bench(arguments.runs, arguments.sessions, arguments.out, is_encrypted=arguments.encrypt))
     return 0
 
 
