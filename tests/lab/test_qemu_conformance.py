@@ -16,6 +16,7 @@ from entourage.drivers.qemu.process import BootFiles, HostAccess, instance_paths
 from entourage.drivers.qemu.tls import Identity
 from entourage.lab import layers
 from entourage.lab.accel import EMULATION, usable_accel
+from entourage.lab.certificates import Authority
 from entourage.lab.guests import KERNEL_COMMAND_LINE
 from entourage.lab.image import kernel
 from entourage.lab.setup import lab_root
@@ -115,6 +116,13 @@ def lonely_machines(
         initrd = b"".join((root / "boot" / f"{layer}.cpio").read_bytes() for layer in layer_names)
         (Path(made) / "initrd").write_bytes(initrd + layers.pack([layers.file_entry("/init", init, mode=0o755)]))
         yield LonelyMachines(directory=Path(made), is_encrypted=is_encrypted)
+
+
+def certify(machines: LonelyMachines, host: HostId, authority: Authority) -> None:
+    """Give the host a certificate."""
+    identity = machines.access(host).identity
+    assert identity is not None
+    authority.write(identity.directory, name=identity.name, address="127.0.0.1")
 
 
 @pytest.fixture(scope="module")

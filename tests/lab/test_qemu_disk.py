@@ -17,6 +17,7 @@ from test_qemu_conformance import (
     SOURCE,
     TARGET,
     LonelyMachines,
+    certify,
     conforms,
     lonely_machines,
     unwell,
@@ -77,13 +78,6 @@ def machines() -> Iterator[LonelyMachines]:
         for host in (SOURCE, TARGET):
             certify(made, host, AUTHORITY)
         yield made
-
-
-def certify(machines: LonelyMachines, host: HostId, authority: Authority) -> None:
-    """Give the host a certificate."""
-    identity = machines.access(host).identity
-    assert identity is not None
-    authority.write(identity.directory, name=identity.name, address="127.0.0.1")
 
 
 @asynccontextmanager

@@ -16,6 +16,7 @@ from test_qemu_conformance import (
     SOURCE,
     TARGET,
     LonelyMachines,
+    certify,
     conforms,
     lonely_machines,
     unwell,
@@ -48,12 +49,6 @@ def machines(authority: Authority) -> Iterator[LonelyMachines]:
         for host in (SOURCE, TARGET):
             certify(made, host, authority)
         yield made
-
-
-def certify(machines: LonelyMachines, host: HostId, authority: Authority) -> None:
-    identity = machines.access(host).identity
-    assert identity is not None
-    authority.write(identity.directory, name=identity.name, address="127.0.0.1")
 
 
 @asynccontextmanager

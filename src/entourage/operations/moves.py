@@ -131,9 +131,7 @@ async def run_admitted(
     return document
 
 
-def move_document(
-    wired: Wired, group: Group, strategy: Strategy, if_unverified: FailedTarget = FailedTarget.STAY
-) -> dict[str, Any]:
+def move_document(wired: Wired, group: Group, strategy: Strategy, if_unverified: FailedTarget) -> dict[str, Any]:
     """What another process needs to bring the move to its end, and what a list of moves shows."""
     return {
         "service": wired.place.service.id,

@@ -23,15 +23,11 @@ def url(tmp_path: Path) -> str:
     return made
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def either(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+@pytest.fixture
+def either(new_database: str) -> str:
     """The URL of a database of each kind."""
-    if request.param == "sqlite":
-        made = sqlite_url(tmp_path / "moves.sqlite")
-    else:
-        made = request.getfixturevalue("postgres").new_url()
-    create_records(made)
-    return made
+    create_records(new_database)
+    return new_database
 
 
 def decide(url: str, decision: Decision) -> Decision:

@@ -4,12 +4,10 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from entourage.drivers.records import sqlite_url
 from entourage.engine.durable import DurableMoves, create_moves, known_moves
 from entourage.ports.right import RightLostError
 
@@ -34,14 +32,10 @@ asyncio.run(main(sys.argv[1]))
 STANDS_STILL = """print("driving", flush=True); sys.stdin.read()"""
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        made = sqlite_url(tmp_path / "moves.sqlite")
-    else:
-        made = request.getfixturevalue("postgres").new_url()
-    create_moves(made)
-    return made
+@pytest.fixture
+def url(new_database: str) -> str:
+    create_moves(new_database)
+    return new_database
 
 
 async def unasked(move: str, document: Mapping[str, Any]) -> dict[str, Any]:

@@ -112,7 +112,6 @@ def test_a_refused_move_has_no_users(tmp_path: Path, users: type[FakeUsers], mon
         raise LabError("the service is not at rest")
 
     monkeypatch.setattr("entourage.operations.measured.admit", admit)
-    monkeypatch.setattr("entourage.operations.measured.start_missing_guards", admit)
     with pytest.raises(LabError, match="not at rest"):
         asyncio.run(moved(tmp_path, Load(sessions=5)))
     assert users.opened == 0
