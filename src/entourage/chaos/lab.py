@@ -81,9 +81,10 @@ class Lab:
             now = time.time()
             await users.wait_logged(now)
             seen = users.read()
-        left_over, disks = _left_over(after, case), disk_problems(place, after)
+        disks = await disk_problems(place, after.snapshot.placement)
+        left_over = _left_over(after, case)
         move = all_moves(place)[0]
-        if case.breaks_lab or left_over:
+        if case.breaks_lab or left_over or disks:
             await take_down(self._name)
             self._place = None
         result: Mapping[str, Any] = move.ended or {}

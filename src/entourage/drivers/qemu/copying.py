@@ -8,6 +8,7 @@ from typing import Any
 from entourage.drivers.qemu.disk import Mirror
 from entourage.drivers.qemu.gate import StreamGate
 from entourage.drivers.qemu.monitor import GONE, Monitor, MonitorEvent
+from entourage.drivers.qemu.proxy import ExportProxy
 from entourage.model.ids import HostId
 from entourage.model.world import Member
 from entourage.ports.errors import OutcomeUnknownError, PermanentError
@@ -25,7 +26,8 @@ class Copying:
         self.source = source
         self.target = target
         self.gate: StreamGate | None = None
-        self.mirror: Mirror | None = None  # of the member's disk, if it has one
+        self.proxy: ExportProxy | None = None  # on the way of the member's disk, if it has one
+        self.mirror: Mirror | None = None  # of that disk
         self.disk_steps = 0  # of switching it, done so far
         self.stopped_at: float | None = None
         self.resumed_at: float | None = None
@@ -39,9 +41,11 @@ class Copying:
         self._changed = asyncio.Event()
 
     async def release(self) -> None:
-        """Break the stream off. May be called twice."""
+        """Break the streams off. May be called twice."""
         if self.gate is not None:
             await asyncio.to_thread(self.gate.release)
+        if self.proxy is not None:
+            await self.proxy.close()
 
     def on_source_event(self, event: MonitorEvent) -> None:
         """Note what the source's QEMU reports."""
@@ -167,19 +171,9 @@ class Copying:
             held=self.gate is not None and not self.gate.is_open,
         )
 
-    @property
-    def has_begun(self) -> bool:
-        """Whether the source's QEMU has said anything of a migration."""
-        return self._source_status != "none"
-
     def is_over(self) -> bool:
         """Whether the source's migration has ended, one way or another."""
         return self._source_status in (*_ENDED, "gone")
-
-    async def wait_over(self) -> None:
-        """Until the source's migration has ended, one way or another."""
-        while not self.is_over():
-            await self._wait_change()
 
     async def _wait_change(self) -> None:
         self._changed.clear()

@@ -8,8 +8,10 @@ Source: QEMU 7.2, "Live Block Device Operations", section "QMP invocation for li
 """
 
 import asyncio
+import os
 from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from entourage.drivers.qemu.monitor import Monitor, MonitorEvent
@@ -40,6 +42,12 @@ async def close_export(monitor: Monitor) -> None:
     await monitor.execute("nbd-server-stop")
 
 
+def make_durable(path: Path) -> None:
+    """At the target, when everything has been written: it stays written, as the guest was told."""
+    with path.open("rb+") as disk:
+        os.fsync(disk)
+
+
 class Mirror:
     """The mirror of one disk, seen from the source. Events arrive by `on_event`."""
 
@@ -61,15 +69,14 @@ class Mirror:
             return
         self._changed.set()
 
-    async def begin(self, *, address: str, port: int, pace: int, encryption: Mapping[str, str]) -> None:
+    async def begin(self, socket: str, *, pace: int) -> None:
         """Copy everything, and return when source and target are the same; from then on they stay so.
 
-        `encryption`: `tls.of_mirror`, or nothing.
+        At `socket`, as QEMU sees it, somebody waits who passes on what is written.
         """
         await self.give_up()
-        where = {"type": "inet", "host": address, "port": str(port)}
-        remote = {"driver": "nbd", "node_name": _REMOTE, "server": where, "export": NODE, **encryption}
-        await self._monitor.execute("blockdev-add", **remote)
+        where = {"type": "unix", "path": socket}
+        await self._monitor.execute("blockdev-add", driver="nbd", node_name=_REMOTE, server=where, export=NODE)
         await self._monitor.execute(
             "blockdev-mirror",
             job_id=_JOB,
@@ -101,11 +108,6 @@ class Mirror:
                 while await self._monitor.execute("query-block-jobs"):  # noqa: ASYNC110 - its events may be another's
                     await asyncio.sleep(0.01)
         await self._forget()
-
-    async def break_off(self) -> None:
-        """Break the stream to the target, also of a QEMU that waits for it and answers nobody else."""
-        with suppress(DriverError):
-            await self._monitor.execute_out_of_band("yank", instances=[{"type": "block-node", "node-name": _REMOTE}])
 
     async def _forget(self) -> None:
         with suppress(PermanentError):  # there is none

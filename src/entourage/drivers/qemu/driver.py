@@ -16,9 +16,11 @@ from typing import Literal
 from entourage.drivers.netns import Namespace
 from entourage.drivers.qemu import disk, tls
 from entourage.drivers.qemu import process as qemu
+from entourage.drivers.qemu.cancelling import wait_ended
 from entourage.drivers.qemu.copying import Copying
 from entourage.drivers.qemu.gate import StreamGate
 from entourage.drivers.qemu.monitor import GONE, Monitor, MonitorEvent, cut_off
+from entourage.drivers.qemu.proxy import ExportProxy
 from entourage.model.ids import HostId, MemberId
 from entourage.model.world import Member
 from entourage.ports.errors import DriverError, OutcomeUnknownError, PermanentError
@@ -40,8 +42,6 @@ _CANCEL_S = 0.5  # QEMU answers within some ms, unless it hangs in a stream that
 _EVENT_DEADLINE_S = 5.0
 _CONNECT_DEADLINE_S = 10.0
 _GREETING_S = 2.0
-_LOOK_AGAIN_S = 0.02
-_UNDER_WAY = ("setup", "active", "device", "pre-switchover", "cancelling")
 
 _RUN_STATES = {
     "running": RunState.RUNNING,
@@ -198,8 +198,7 @@ class QemuHypervisor:
         assert copying.gate is not None
         copying.gate.open()
         await self._switch_disk(copying)
-        await copying.wait_received()
-        assert copying.gate is not None
+        await asyncio.gather(copying.wait_received(), self._make_durable(copying))
         return copying.gate.bytes_sent
 
     async def resume(self, member: Member, host: HostId) -> float:
@@ -234,17 +233,14 @@ class QemuHypervisor:
             copying.gate.open()  # behind a closed one QEMU may not answer, see `Copying.on_source_event`
         cancelling = asyncio.create_task(instance.monitor.execute("migrate_cancel"))
         await asyncio.wait({cancelling}, timeout=_CANCEL_S)
-        if copying.mirror is not None and not cancelling.done():
-            await copying.mirror.break_off()
         await copying.release()  # whether it has answered or not: now it will
         with suppress(DriverError, TimeoutError):
             # Its answer also says that a stop has been carried out that was sent before it: none comes through later.
             await asyncio.wait_for(cancelling, _MONITOR_DEADLINE_S)
         if copying.mirror is not None:
             await disk.give_up_any(instance.monitor)
-        if copying.has_begun:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(copying.wait_over(), _MONITOR_DEADLINE_S)
+        with suppress(DriverError, TimeoutError):
+            await asyncio.wait_for(wait_ended(instance.monitor.execute), _MONITOR_DEADLINE_S)
         self._favour(member.id, copying.source, copying.target, yes=False)
         instance.copying = None
 
@@ -253,9 +249,7 @@ class QemuHypervisor:
         self._favour(member, source, yes=False)
         await instance.monitor.execute("migrate_cancel")
         await disk.give_up_any(instance.monitor)
-        async with asyncio.timeout(_MONITOR_DEADLINE_S):
-            while (await instance.monitor.execute("query-migrate")).get("status") in _UNDER_WAY:  # noqa: ASYNC110
-                await asyncio.sleep(_LOOK_AGAIN_S)  # its events were asked for by somebody who is gone
+        await asyncio.wait_for(wait_ended(instance.monitor.execute), _MONITOR_DEADLINE_S)
 
     async def remove(self, member: MemberId, host: HostId) -> None:
         """Kill the process, then remove its devices and files."""
@@ -285,7 +279,7 @@ class QemuHypervisor:
         try:
             await monitor.execute("migrate", uri=f"tcp:{self._machines.access(target).address}:{port}")
             await self._switch_disk(copying)
-            paused_at, resumed_at = await copying.wait_migrated()
+            (paused_at, resumed_at), _ = await asyncio.gather(copying.wait_migrated(), self._make_durable(copying))
         finally:
             shown.cancel()
         ram = (await monitor.execute("query-migrate")).get("ram", {})
@@ -351,28 +345,46 @@ class QemuHypervisor:
         target = await self._instance(copying.member.id, copying.target)
         if target.disk_port is None:
             return
-        access = self._machines.access(copying.target)
-        encryption = {} if access.identity is None else tls.of_mirror(access.identity)
+        sending, receiving = self._machines.access(copying.source), self._machines.access(copying.target)
+        try:
+            encryption = None if sending.identity is None else tls.context(sending.identity)
+        except OSError as error:
+            raise PermanentError(f"{copying.source} has no usable certificate: {error}") from error
+        connection = await self._connect(copying.source, (receiving.address, target.disk_port))
+        server = copying.target if receiving.identity is None else receiving.identity.name
+        proxy = await ExportProxy.connect(connection, export=disk.NODE, encryption=encryption, server=server)
+        copying.proxy = proxy
+        path = qemu.instance_paths(sending, copying.member.id).mirror
+        await proxy.listen(path)
         copying.mirror = disk.Mirror((await self._instance(copying.member.id, copying.source)).monitor)
-        await copying.mirror.begin(
-            address=access.address, port=target.disk_port, pace=_DISK_PACE, encryption=encryption
-        )
+        try:
+            await copying.mirror.begin(sending.inside(path), pace=_DISK_PACE)
+        except PermanentError as error:
+            raise PermanentError(f"{error}; {proxy.failure}" if proxy.failure else str(error)) from error
 
     async def _switch_disk(self, copying: Copying) -> None:
         """The member stands still: first all of its disk, then nobody else writes there, then the memory's rest."""
         if copying.mirror is None:
             return
+        assert copying.proxy is not None
         source = (await self._instance(copying.member.id, copying.source)).monitor
         target = (await self._instance(copying.member.id, copying.target)).monitor
         steps = (
-            copying.wait_switchover,
+            copying.wait_stopped,  # from then on it writes nothing; meanwhile the memory's last pass flows
             copying.mirror.finish,
+            copying.proxy.has_arrived,
             partial(disk.close_export, target),
+            copying.wait_switchover,
             partial(source.execute, "migrate-continue", state="pre-switchover"),
         )
         for step in steps[copying.disk_steps :]:  # asked for twice, it goes on where it was
             await step()
             copying.disk_steps += 1
+
+    async def _make_durable(self, copying: Copying) -> None:
+        if copying.mirror is not None:
+            path = qemu.instance_paths(self._machines.access(copying.target), copying.member.id).disk
+            await asyncio.to_thread(disk.make_durable, path)
 
     async def _enable(self, monitor: Monitor, *, keeps_disk: bool = False) -> None:
         wanted = [{"capability": name, "state": True} for name in ("events", "xbzrle")]

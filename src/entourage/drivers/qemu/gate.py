@@ -42,6 +42,9 @@ class StreamGate:
         self._remote.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, _NOTSENT_LOWAT)
         self._remote.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.qemu_end, self._local = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        # QEMU shakes hands for TLS in its main loop, and waits in it on a socket that blocks: users would wait, too. It
+        # makes the socket block when the stream begins (7.2, migration/migration.c, `migrate_fd_connect`).
+        self.qemu_end.setblocking(False)
         self._pace, self._chunk = math.inf, _CHUNK
         self._open = threading.Event()
         self._threads = [
@@ -106,8 +109,8 @@ class StreamGate:
                 if not chunk:
                     break
                 self._open.wait()
+                self.bytes_sent += len(chunk)  # before: the target may be whole before we are back
                 self._remote.sendall(chunk)
-                self.bytes_sent += len(chunk)
                 if self._pace != math.inf:
                     time.sleep(len(chunk) / self._pace)
             self._remote.shutdown(socket.SHUT_WR)

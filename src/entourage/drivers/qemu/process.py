@@ -131,9 +131,14 @@ class InstancePaths:
         """The member's disk, if it has one."""
         return self.base.with_suffix(".disk")
 
+    @property
+    def mirror(self) -> Path:
+        """Where its QEMU finds the way of its disk to another host, at the moment in which it connects."""
+        return self.base.with_suffix(".mirror")
+
     def all(self) -> tuple[Path, ...]:
         """Every file of this copy."""
-        return (*self.monitors, self.console, self.log, self.pid, self.disk)
+        return (*self.monitors, self.console, self.log, self.pid, self.disk, self.mirror)
 
 
 def instance_paths(access: HostAccess, member: MemberId) -> InstancePaths:

@@ -1,10 +1,11 @@
-"""Encrypted streams, of memory and of disks, in which both ends prove who they are: QEMU's own TLS.
+"""Encrypted streams, of memory and of disks, in which both ends prove who they are.
 
 The target lets in one host alone, the source of this copy, and nobody before it knows which that is. The source goes on
 only with a target whose certificate names the host that it was told to send to. Source: QEMU 7.2 manual, "TLS
 setup for network services" and "Client authorization".
 """
 
+import ssl
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,9 +50,12 @@ async def demand(monitor: Monitor, directory: str, target: Identity) -> None:
     await monitor.execute("migrate-set-parameters", tls_creds=_CLIENT, tls_hostname=target.name)
 
 
-def of_mirror(target: Identity) -> dict[str, str]:
-    """For the source's end of a disk's mirror, once it demands: by TLS only, and to this host."""
-    return {"tls_creds": _CLIENT, "tls_hostname": target.name}
+def context(source: Identity) -> ssl.SSLContext:
+    """For our own connections from the source: only to a host whose certificate names it. OSError if there is none."""
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    made.load_verify_locations(source.directory / "ca-cert.pem")
+    made.load_cert_chain(source.directory / "client-cert.pem", source.directory / "client-key.pem")
+    return made
 
 
 async def _make(monitor: Monitor, name: str, kind: str, **properties: object) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from entourage.drivers.qemu.cancelling import wait_ended
 from entourage.drivers.qemu.monitor import GONE, Monitor, MonitorEvent
 from entourage.drivers.qemu.process import InstancePaths, favour, running_pid
 from entourage.ports.errors import DriverError, PermanentError
@@ -13,14 +14,12 @@ from entourage.ports.errors import DriverError, PermanentError
 _ANSWER_S = 1.0  # QEMU answers within a ms or so, unless it is stuck behind its big lock
 _CANCEL_S = 0.3
 _OVER_WITHIN_S = 5.0
-_LOOK_AGAIN_S = 0.002  # QEMU tells of migrations only where somebody has asked it to, so it is asked
 _TRY_AGAIN_S = 0.2
 # How much longer a member that runs is watched when its armer is gone: `stop` may have been sent and not carried out.
 _LINGER_S = 2.0
 
 _SOURCE_STATES = ("running", "paused", "finish-migrate", "postmigrate")
 _STREAMS = ("migration", "block-node")  # to the target: the memory's, and the disk's mirror; not our own monitors
-_OVER = ("none", "completed", "failed", "cancelled")
 _FAILURES = (DriverError, ConnectionError, TimeoutError)
 
 Note = Callable[..., None]  # what has happened to a member, and more by name
@@ -156,8 +155,7 @@ class Ward:
                 streams = [each for each in known if each["type"] in _STREAMS]
                 await self._monitor.execute_out_of_band("yank", instances=streams)
         async with asyncio.timeout(_OVER_WITHIN_S):
-            while (await self._ask("query-migrate")).get("status", "none") not in _OVER:  # noqa: ASYNC110
-                await asyncio.sleep(_LOOK_AGAIN_S)
+            await wait_ended(self._ask)
 
     async def _connect(self) -> None:
         self._told = None
@@ -202,10 +200,10 @@ class Ward:
         elif self._stands_since is None:
             self._stands_since = time.monotonic()
 
-    async def _ask(self, command: str, *, within_s: float = _ANSWER_S) -> Any:  # noqa: ANN401 - as QMP's replies are
+    async def _ask(self, command: str, *, within_s: float = _ANSWER_S, **arguments: Any) -> Any:  # noqa: ANN401 - QMP's
         assert self._monitor is not None
         async with asyncio.timeout(within_s):
-            return await self._monitor.execute(command)
+            return await self._monitor.execute(command, **arguments)
 
     def _let_go(self, because: str) -> None:
         self.is_armed = False

@@ -1,0 +1,29 @@
+"""When a migration that was cancelled, or whose stream broke, has really ended."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any
+
+from entourage.ports.errors import PermanentError
+
+LOOK_AGAIN_S = 0.002  # its events may go to somebody else, so QEMU is asked
+_OVER = ("none", "completed", "failed", "cancelled")
+
+Ask = Callable[..., Awaitable[Any]]  # a QMP command and its arguments; what QEMU answers
+
+
+async def wait_ended(ask: Ask) -> None:
+    """Until QEMU's migration is over. Whoever calls this has cancelled it or broken its stream, and sets a deadline.
+
+    QEMU 7.2 can forget a cancel: with `pause-before-switchover` it looks whether there is one, lets its big lock go,
+    and waits to be told to go on. A cancel that comes in between changes the state and wakes nobody, so the member
+    stands still for ever ("Migration is not finalized yet"). Told to go on in that state, QEMU finds the cancel. One
+    that does not wait is not harmed: it drops earlier words before it waits. Source: migration/migration.c of that
+    version, `migration_maybe_pause`, `migrate_fd_cancel` and `qmp_migrate_continue`.
+    """
+    while (status := (await ask("query-migrate")).get("status", "none")) not in _OVER:
+        if status == "cancelling":
+            with suppress(PermanentError):  # it has just ended
+                await ask("migrate-continue", state=status)
+        await asyncio.sleep(LOOK_AGAIN_S)
