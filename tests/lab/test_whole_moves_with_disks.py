@@ -31,9 +31,9 @@ WITHIN_S = 240
 def place(lab_requirements: Path) -> Iterator[Place]:
     """A lab with its service running at `east`."""
     asyncio.run(take_down(LAB))
-    words = ("lab", "up", "--lab", LAB, "--encrypt", "--rate", "500 Mbit/s")
+    words = ("lab", "up", "--lab", LAB, "--rate", "500 Mbit/s")
     try:
-        up = own_command(*words, "--service", str(example("shop-disks.yaml")))
+        up = own_command(*words, "--service", str(example("shop-moves-back.yaml")))
         subprocess.run(up, check=True, timeout=200)
         yield open_place(LAB)
     finally:

@@ -29,7 +29,7 @@ _RUNS = 10
 _KILLS_A_RUN = 4
 _LOAD = Load(sessions=300)
 # The rate: so that a move is over sooner; what it carries is the same.
-_OPTIONS = ("--rate", "500 Mbit/s", "--encrypt", "--service", str(example("shop-disks.yaml")))
+_OPTIONS = ("--rate", "500 Mbit/s", "--service", str(example("shop-moves-back.yaml")))
 
 Document = dict[str, Any]
 

@@ -242,12 +242,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="entourage.bench.switch", description=__doc__)
     parser.add_argument("--runs", type=int, default=10)
     parser.add_argument("--sessions", type=int, default=1000)
-    parser.add_argument("--encrypt", action="store_true", help="hosts get certificates, and streams are encrypted")
+    parser.add_argument("--in-the-clear", action="store_true", help="hosts get no certificates, nothing is encrypted")
     parser.add_argument("--out", type=Path, default=Path("out/bench"))
     arguments = parser.parse_args()
     if arguments.runs < 1:
         parser.error("--runs: at least one")
-    asyncio.run(_bench(arguments.runs, arguments.sessions, arguments.out, is_encrypted=arguments.encrypt))
+    asyncio.run(_bench(arguments.runs, arguments.sessions, arguments.out, is_encrypted=not arguments.in_the_clear))
     return 0
 
 

@@ -60,8 +60,11 @@ class LabUp:
     rate: Annotated[str | None, typer.Option("--rate", metavar="'200 Mbit/s'", help="Of every inter-site link.")] = None
     loss: Annotated[str | None, typer.Option("--loss", metavar="'0 %'", help="Of every inter-site link.")] = None
     encrypt: Annotated[
-        bool, typer.Option("--encrypt", help="Hosts get certificates, and migration streams are encrypted.")
-    ] = False
+        bool,
+        typer.Option(
+            "--encrypt/--in-the-clear", help="Whether hosts get certificates, and copies of members are encrypted."
+        ),
+    ] = True
     database: Annotated[
         str | None,
         typer.Option(

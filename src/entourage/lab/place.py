@@ -171,7 +171,7 @@ class Place:
         return self.run_dir / f"{member}.initrd"
 
 
-def new_place(name: str, texts: SpecTexts, *, is_encrypted: bool = False, database: str | None = None) -> Place:
+def new_place(name: str, texts: SpecTexts, *, is_encrypted: bool = True, database: str | None = None) -> Place:
     """The place for a lab that is about to be brought up. Raises SpecError, LabError, SetupMissingError."""
     names.check_lab_name(name)
     infrastructure, service = texts.parse()

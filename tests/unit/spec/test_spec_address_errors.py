@@ -293,7 +293,7 @@ CASES = [
                 "a member has one interface on a segment",
             ),
             (
-                "49:17",
+                "51:17",
                 "'lb' has no segment in common with 'fw', the stage before it",
                 "give both an interface on one segment, or change the order of the chain",
             ),

@@ -12,8 +12,8 @@ CASES = [
         "chain: [rt, fw, lb, fw, [web1, web2]]",
         [
             (
-                "49:21",
-                "member 'fw' is in the chain twice, first on line 49, column 13",
+                "51:21",
+                "member 'fw' is in the chain twice, first on line 51, column 13",
                 "packets pass every member once: remove one of the two",
             ),
         ],
@@ -32,8 +32,8 @@ CASES = [
         "chain: [rt, fw, lb]",
         [
             ("35:3", "member 'web1' is not in the chain", "add it to the chain, or remove the member"),
-            ("42:3", "member 'web2' is not in the chain", "add it to the chain, or remove the member"),
-            ("49:1", "the chain has no server", "end it with the servers: [rt, fw, lb, [web1, web2]]"),
+            ("43:3", "member 'web2' is not in the chain", "add it to the chain, or remove the member"),
+            ("51:1", "the chain has no server", "end it with the servers: [rt, fw, lb, [web1, web2]]"),
         ],
         id="no server",
     ),
@@ -41,7 +41,7 @@ CASES = [
         CHAIN,
         "chain: []",
         [
-            ("49:8", "the chain is empty", "list the members in the order of the packets: [rt, fw, lb, [web1, web2]]"),
+            ("51:8", "the chain is empty", "list the members in the order of the packets: [rt, fw, lb, [web1, web2]]"),
         ],
         id="empty chain",
     ),
@@ -49,7 +49,7 @@ CASES = [
         CHAIN,
         "chain: [rt, fw, lb, []]",
         [
-            ("49:21", "a stage of the chain is empty", "name its members: [rt, fw, lb, [web1, web2]]"),
+            ("51:21", "a stage of the chain is empty", "name its members: [rt, fw, lb, [web1, web2]]"),
         ],
         id="empty stage",
     ),
@@ -58,17 +58,17 @@ CASES = [
         "chain: [rt, lb, fw, [web1, web2]]",
         [
             (
-                "49:13",
+                "51:13",
                 "'lb' has no segment in common with 'rt', the stage before it",
                 "give both an interface on one segment, or change the order of the chain",
             ),
             (
-                "49:22",
+                "51:22",
                 "'web1' has no segment in common with 'fw', the stage before it",
                 "give both an interface on one segment, or change the order of the chain",
             ),
             (
-                "49:28",
+                "51:28",
                 "'web2' has no segment in common with 'fw', the stage before it",
                 "give both an interface on one segment, or change the order of the chain",
             ),
@@ -80,7 +80,7 @@ CASES = [
         "chain: [fw, rt, lb, [web1, web2]]",
         [
             (
-                "49:9",
+                "51:9",
                 "'fw' is first in the chain, but not on the ingress segment 'transit'",
                 "begin the chain with the member that has an interface where the gateway is",
             ),
@@ -92,12 +92,12 @@ CASES = [
         "chain: [rt, fw, [web1, web2], lb]",
         [
             (
-                "49:18",
+                "51:18",
                 "server 'web1' is not in the last stage of the chain",
                 "servers end the chain: [rt, fw, lb, [web1, web2]]",
             ),
             (
-                "49:24",
+                "51:24",
                 "server 'web2' is not in the last stage of the chain",
                 "servers end the chain: [rt, fw, lb, [web1, web2]]",
             ),
@@ -109,7 +109,7 @@ CASES = [
         "chain: [rt, fw, [lb, web1, web2]]",
         [
             (
-                "49:18",
+                "51:18",
                 "'lb' is no server, but shares the last stage with servers",
                 "give it a stage of its own before the servers",
             ),

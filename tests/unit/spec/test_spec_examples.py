@@ -55,11 +55,10 @@ def test_example_shop_becomes_the_service() -> None:
     )
 
 
-def test_the_example_with_disks_is_the_shop_with_disks_and_is_moved_back_by_itself() -> None:
-    service = load_service(EXAMPLES / "shop-disks.yaml", load_infrastructure(EXAMPLES / "sites.yaml"))
+def test_the_example_that_moves_back_is_the_shop_and_is_moved_back_by_itself() -> None:
+    service = load_service(EXAMPLES / "shop-moves-back.yaml", load_infrastructure(EXAMPLES / "sites.yaml"))
     shop = load_service(EXAMPLES / "shop.yaml", load_infrastructure(EXAMPLES / "sites.yaml"))
-    with_disks = tuple(replace(m, disk=16 * 2**20 if m.role is Role.SERVER else 0) for m in shop.members)
-    assert service == replace(shop, members=with_disks, if_unverified=FailedTarget.MOVE_BACK)
+    assert service == replace(shop, if_unverified=FailedTarget.MOVE_BACK)
 
 
 @pytest.mark.parametrize("policy", FailedTarget)

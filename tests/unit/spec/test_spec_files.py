@@ -178,23 +178,23 @@ def test_all_problems_come_at_once_in_the_order_of_the_file() -> None:
         ("10:31", "unknown key 'mtu' in segment 'dmz'"),
         ("22:11", "unknown role 'fireawll'"),
         ("33:49", "duplicate MAC address 52:54:00:20:02:01, first on line 27"),
-        ("39:17", "'-1 MB/s' is negative"),
-        ("41:36", "address 10.20.4.11 is outside segment 'inside', 10.20.3.0/24"),
-        ("49:34", "member 'web1' is in the chain twice, first on line 49, column 22"),
+        ("40:17", "'-1 MB/s' is negative"),
+        ("42:36", "address 10.20.4.11 is outside segment 'inside', 10.20.3.0/24"),
+        ("51:34", "member 'web1' is in the chain twice, first on line 51, column 22"),
     ]
 
 
 def test_a_disk_is_of_whole_mebibytes_and_nobody_has_one_who_does_not_ask_for_it() -> None:
-    text = replaced(SHOP, "dirty-rate: 1 MB/s", "dirty-rate: 1 MB/s\n    disk: 1000 KiB")
+    text = replaced(SHOP, "disk: 16 MiB          #", "disk: 1000 KiB  #")
     service = parse_service(text, file="shop.yaml", infrastructure=INFRASTRUCTURE)
-    assert {member.id: member.disk for member in service.members if member.disk} == {"web1": 1 << 20}
+    assert {member.id: member.disk for member in service.members if member.disk} == {"web1": 1 << 20, "web2": 16 << 20}
 
 
 @pytest.mark.parametrize("disk", ["-1 MiB", "64", "much", "0 MiB"])
 def test_a_disk_without_a_sound_size_is_refused_where_it_stands(disk: str) -> None:
-    text = replaced(SHOP, "dirty-rate: 1 MB/s", f"dirty-rate: 1 MB/s\n    disk: {disk}")
+    text = replaced(SHOP, "disk: 16 MiB          #", f"disk: {disk}  #")
     ((at, _, hint),) = service_problems(text)
-    assert at == "40:11"
+    assert at == "39:11"
     assert hint
 
 

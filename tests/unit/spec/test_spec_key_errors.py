@@ -43,7 +43,7 @@ CASES = [
         CHAIN,
         "chain: [rt, fw, lb, [web1, web3]]",
         [
-            ("49:28", "unknown member 'web3'", "did you mean 'web2'?"),
+            ("51:28", "unknown member 'web3'", "did you mean 'web2'?"),
         ],
         id="unknown member in chain",
     ),
@@ -115,7 +115,7 @@ CASES = [
         CHAIN,
         "chain: rt",
         [
-            ("49:8", "chain must be a list, not a single value", "write it like [rt, fw, lb, [web1, web2]]"),
+            ("51:8", "chain must be a list, not a single value", "write it like [rt, fw, lb, [web1, web2]]"),
         ],
         id="value for a list",
     ),
@@ -132,7 +132,7 @@ CASES = [
         "chain: [rt, fw, {lb: web1}, web2]",
         [
             (
-                "49:17",
+                "51:17",
                 "a stage of the chain must be a single value, not a mapping",
                 "write it like [rt, fw, lb, [web1, web2]]",
             ),
@@ -151,8 +151,8 @@ CASES = [
         "  web2:\n",
         "  web1:\n",
         [
-            ("42:3", "duplicate member 'web1', first on line 35", "give every member a name of its own"),
-            ("49:28", "unknown member 'web2'", "was one of the two 'web1' meant to be it?"),
+            ("43:3", "duplicate member 'web1', first on line 35", "give every member a name of its own"),
+            ("51:28", "unknown member 'web2'", "was one of the two 'web1' meant to be it?"),
         ],
         id="duplicate member",
     ),
@@ -178,9 +178,9 @@ CASES = [
         "web2:\n",
         "web2-in-the-back:\n",
         [
-            ("42:3", "'web2-in-the-back' is not a name for a member", "use 1 to 15 of a-z, 0-9 and -, a letter first"),
-            ("42:3", "member 'web2-in-the-back' is not in the chain", "add it to the chain, or remove the member"),
-            ("49:28", "unknown member 'web2'", "did you mean 'web1'?"),
+            ("43:3", "'web2-in-the-back' is not a name for a member", "use 1 to 15 of a-z, 0-9 and -, a letter first"),
+            ("43:3", "member 'web2-in-the-back' is not in the chain", "add it to the chain, or remove the member"),
+            ("51:28", "unknown member 'web2'", "did you mean 'web1'?"),
         ],
         id="member name too long",
     ),
@@ -199,7 +199,7 @@ CASES = [
         "---\nchain:",
         [
             (
-                "49:1",
+                "51:1",
                 "a second document begins here",
                 "keep one document in a file: remove this line, or write what follows to another file",
             ),
@@ -228,9 +228,9 @@ CASES = [
         "chain: [[",
         [
             (
-                "50:1",
+                "52:1",
                 "not YAML: expected ',' or ']', but got '<stream end>'",
-                "found while parsing a flow sequence that begins on line 49, column 8",
+                "found while parsing a flow sequence that begins on line 51, column 8",
             ),
         ],
         id="open bracket",

@@ -127,7 +127,7 @@ CASES = [
         "1 MB/s",
         "-1 MB/s",
         [
-            ("39:17", "'-1 MB/s' is negative", "write a positive quantity, such as 1 MB/s"),
+            ("40:17", "'-1 MB/s' is negative", "write a positive quantity, such as 1 MB/s"),
         ],
         id="negative dirty rate",
     ),
@@ -135,7 +135,7 @@ CASES = [
         "1 MB/s",
         "8 Mbit/s",
         [
-            ("39:17", "unknown unit 'Mbit/s'", "use one of B/s, kB/s, MB/s, KiB/s, MiB/s: 1 MB/s"),
+            ("40:17", "unknown unit 'Mbit/s'", "use one of B/s, kB/s, MB/s, KiB/s, MiB/s: 1 MB/s"),
         ],
         id="dirty rate in bits",
     ),
