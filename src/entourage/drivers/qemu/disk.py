@@ -126,6 +126,12 @@ class Mirror:
 
 
 async def give_up_any(monitor: Monitor) -> None:
-    """End a mirror whose beginner is gone, if there is one; a member without a disk has none."""
+    """End a mirror whose beginner is gone, if there is one; a member without a disk has none.
+
+    Its stream is broken first: QEMU flushes a node that it closes, and would wait for an answer, answering nobody else,
+    from a beginner that is not gone but stands still.
+    """
     with suppress(DriverError, TimeoutError):
+        with suppress(PermanentError):  # there is none
+            await monitor.execute_out_of_band("yank", instances=[{"type": "block-node", "node-name": _REMOTE}])
         await Mirror(monitor).give_up()
