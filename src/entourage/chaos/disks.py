@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 
 from entourage.drivers.qemu.process import instance_paths
 from entourage.lab.place import Place
@@ -18,13 +19,11 @@ async def disk_problems(place: Place, placement: Mapping[MemberId, HostId]) -> l
     """Of each member that runs and has a disk: whether it still writes to it, and which records it should have."""
     hosts = {m.id: placement[m.id] for m in place.service.members if m.disk and m.id in placement}
     idle = {member: max(records(place, member, host), default=-1) for member, host in hosts.items()}
-    try:
+    with suppress(TimeoutError):
         async with asyncio.timeout(_MORE_WITHIN_S):
             while idle:
                 await asyncio.sleep(_LOOK_AGAIN_S)
                 idle = {m: last for m, last in idle.items() if last + _MORE not in records(place, m, hosts[m])}
-    except TimeoutError:
-        pass
     found = [f"{m} on {hosts[m]} wrote no {_MORE} records in {_MORE_WITHIN_S:g} s to its disk" for m in idle]
     for member, host in hosts.items():
         numbers = records(place, member, host)

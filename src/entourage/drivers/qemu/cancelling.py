@@ -7,7 +7,7 @@ from typing import Any
 
 from entourage.ports.errors import PermanentError
 
-LOOK_AGAIN_S = 0.002  # its events may go to somebody else, so QEMU is asked
+_LOOK_AGAIN_S = 0.002  # its events may go to somebody else, so QEMU is asked
 _OVER = ("none", "completed", "failed", "cancelled")
 
 Ask = Callable[..., Awaitable[Any]]  # a QMP command and its arguments; what QEMU answers
@@ -26,4 +26,4 @@ async def wait_ended(ask: Ask) -> None:
         if status == "cancelling":
             with suppress(PermanentError):  # it has just ended
                 await ask("migrate-continue", state=status)
-        await asyncio.sleep(LOOK_AGAIN_S)
+        await asyncio.sleep(_LOOK_AGAIN_S)

@@ -99,7 +99,13 @@ class Mirror:
         await self._forget()
 
     async def give_up(self) -> None:
-        """End it, however far it is, also one that somebody else began; nothing if there is none."""
+        """End it, however far it is, also one that somebody else began; nothing if there is none.
+
+        Its stream is broken first: QEMU flushes a node that it closes, and would wait for an answer, answering nobody
+        else, from a beginner that is not gone but stands still.
+        """
+        with suppress(PermanentError):  # there is none
+            await self._monitor.execute_out_of_band("yank", instances=[{"type": "block-node", "node-name": _REMOTE}])
         jobs: list[dict[str, Any]] = await self._monitor.execute("query-block-jobs")
         if any(job["device"] == _JOB for job in jobs):
             with suppress(PermanentError):  # it has just ended
@@ -126,12 +132,6 @@ class Mirror:
 
 
 async def give_up_any(monitor: Monitor) -> None:
-    """End a mirror whose beginner is gone, if there is one; a member without a disk has none.
-
-    Its stream is broken first: QEMU flushes a node that it closes, and would wait for an answer, answering nobody else,
-    from a beginner that is not gone but stands still.
-    """
+    """End a mirror whose beginner is gone, if there is one; a member without a disk has none."""
     with suppress(DriverError, TimeoutError):
-        with suppress(PermanentError):  # there is none
-            await monitor.execute_out_of_band("yank", instances=[{"type": "block-node", "node-name": _REMOTE}])
         await Mirror(monitor).give_up()

@@ -360,7 +360,9 @@ class QemuHypervisor:
         try:
             await copying.mirror.begin(sending.inside(path), pace=_DISK_PACE)
         except PermanentError as error:
-            raise PermanentError(f"{error}; {proxy.failure}" if proxy.failure else str(error)) from error
+            if proxy.failure is None:
+                raise
+            raise PermanentError(f"{error}; {proxy.failure}") from error
 
     async def _switch_disk(self, copying: Copying) -> None:
         """The member stands still: first all of its disk, then nobody else writes there, then the memory's rest."""
