@@ -14,6 +14,7 @@ from typing import IO, Any
 import pytest
 
 from entourage.lab.daemons import own_command
+from entourage.lab.leftovers import is_being_moved
 from entourage.lab.place import open_place
 from entourage.model.ids import SiteId
 from entourage.operations.labs import look, take_down
@@ -99,7 +100,8 @@ def test_a_move_that_was_killed_is_ended_from_another_machine(url: str) -> None:
     killed = [*ELSEWHERE, sys.executable, "-m", "entourage.chaos.orchestrator", LAB, target, "copying", "die"]
     subprocess.run(killed, capture_output=True, timeout=WITHIN_S, check=False)
     entourage("recover", elsewhere=True)  # unless the guards have somebody at it already
-    while open_moves(place):  # bounded by the test's own deadline
+    # By us or by the guards' own, which holds the lab until it has ended; bounded by the test's own deadline.
+    while open_moves(place) or is_being_moved(LAB):
         entourage("recover", elsewhere=True)
     assert all_moves(place)[0].ended is not None
     require_at_rest(home)
