@@ -15,13 +15,23 @@ from typing import Any
 
 import pytest
 from fabric_parts import SERVICE
-from test_qemu_conformance import CHECK_DEADLINE_S, KIB, MEMBER, SOURCE, TARGET, LonelyMachines, lonely_machines
+from test_qemu_conformance import (
+    CHECK_DEADLINE_S,
+    KIB,
+    MEMBER,
+    SOURCE,
+    TARGET,
+    LonelyMachines,
+    certify,
+    lonely_machines,
+)
 
 from entourage.drivers.qemu.driver import QemuHypervisor
 from entourage.drivers.qemu.guarding import QemuGuard
 from entourage.drivers.qemu.monitor import Monitor
 from entourage.drivers.qemu.process import guard_socket, instance_paths, running_pid
 from entourage.lab.accel import usable_accel
+from entourage.lab.certificates import Authority
 from entourage.model.ids import HostId, MemberId
 from entourage.ports.conformance import GuardConformance, Guarded, run_check
 from entourage.ports.conformance.kit import wait_until
@@ -46,7 +56,7 @@ from entourage.drivers.qemu.driver import QemuHypervisor
 from entourage.drivers.qemu.guarding import QemuGuard
 
 async def work():
-    machines = LonelyMachines(directory=Path(sys.argv[2]))
+    machines = LonelyMachines(directory=Path(sys.argv[2]), is_encrypted=True)
     driver, guard = QemuHypervisor(machines, accel=sys.argv[3]), QemuGuard(machines)
     for m in TINIES:
         await driver.create(m, SOURCE)
@@ -80,15 +90,15 @@ def guard_process(machines: LonelyMachines, host: HostId) -> Iterator[subprocess
 
 @pytest.fixture(scope="module")
 def guarded() -> Iterator[LonelyMachines]:
-    """Two hosts with a guard on each."""
-    with (
-        lonely_machines() as machines,
-        guard_process(machines, SOURCE) as one,
-        guard_process(machines, TARGET) as other,
-    ):
-        yield machines
-        assert one.poll() is None, "the guard has died"
-        assert other.poll() is None, "the guard has died"
+    """Two hosts with a guard on each, and with certificates: an encrypted stream is the harder one to break off."""
+    authority = Authority("guard tests")
+    with lonely_machines(is_encrypted=True) as machines:
+        for host in (SOURCE, TARGET):
+            certify(machines, host, authority)
+        with guard_process(machines, SOURCE) as one, guard_process(machines, TARGET) as other:
+            yield machines
+            assert one.poll() is None, "the guard has died"
+            assert other.poll() is None, "the guard has died"
 
 
 @pytest.fixture(scope="module")

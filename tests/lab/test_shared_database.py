@@ -34,7 +34,9 @@ def url(lab_requirements: Path, postgres: Server) -> Iterator[str]:
     asyncio.run(take_down(LAB))
     try:
         made = postgres.new_url()
-        subprocess.run(own_command("lab", "up", "--lab", LAB, "--database", made), check=True, timeout=200)
+        subprocess.run(
+            own_command("lab", "up", "--lab", LAB, "--rate", "500 Mbit/s", "--database", made), check=True, timeout=200
+        )
         yield made
     finally:
         asyncio.run(take_down(LAB))
@@ -63,25 +65,28 @@ def require_at_rest(site: SiteId) -> None:
     assert {host.partition("/")[0] for host in seen.snapshot.placement.values()} == {site}
 
 
-def test_one_that_stood_still_until_another_ended_its_move_does_nothing_more(url: str, postgres: Server) -> None:
+@pytest.mark.parametrize("state", ["stopping", "draining"])
+def test_one_that_stood_still_until_another_ended_its_move_does_nothing_more(
+    state: str, url: str, postgres: Server
+) -> None:
     place = open_place(LAB)
+    moves_before = len(all_moves(place))
     (home,) = {SiteId(host.partition("/")[0]) for host in asyncio.run(look(LAB)).snapshot.placement.values()}
     target = next(site.id for site in place.infrastructure.sites if site.id != home)
-    slow = [*ELSEWHERE, sys.executable, "-m", "entourage.chaos.orchestrator", LAB, target, "stopping", "wait"]
+    slow = [*ELSEWHERE, sys.executable, "-m", "entourage.chaos.orchestrator", LAB, target, state, "wait"]
     with subprocess.Popen(
         slow, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as one:
         assert one.stdout is not None
         assert one.stderr is not None
-        wait_for("stopping", one.stdout)
-        (move,) = moves()
-        assert move["state"] == "under way"
+        wait_for(state, one.stdout)
+        assert moves()[0]["state"] == "under way"
         for elsewhere in (True, False):
             refused = entourage("move", "--to", target, elsewhere=elsewhere)
             assert refused.returncode == 1
             assert f"a move is under way in lab {LAB}, driven by process {one.pid} on " in refused.stderr
         postgres.end_sessions(url)  # its machine is not heard of any more
-        assert [each["state"] for each in moves()] == ["interrupted"]
+        assert moves()[0]["state"] == "interrupted"
         recovered = entourage("recover", "--json", elsewhere=False)
         assert [each["outcome"] for each in json.loads(recovered.stdout)["moves"]] == ["rolled-back"]
         require_at_rest(home)
@@ -90,7 +95,7 @@ def test_one_that_stood_still_until_another_ended_its_move_does_nothing_more(url
         assert "another process has driven the moves of this database meanwhile" in said
     require_at_rest(home)
     assert [move.move for move in open_moves(place)] == []
-    assert len(all_moves(place)) == 1
+    assert len(all_moves(place)) == moves_before + 1
 
 
 def test_a_move_that_was_killed_is_ended_from_another_machine(url: str) -> None:

@@ -50,7 +50,7 @@ def kills(number: int, *, seed: int) -> Iterator[Case]:
 
 def faults() -> tuple[Case, ...]:
     """Everything else that breaks."""
-    return (*_qemu_killed(), *_link(), *_routing(), *_storage(), *_hosts(), *_clock(), *_guard())
+    return (*_qemu_killed(), *_link(), *_routing(), *_storage(), *_hosts(), *_clock(), *_guard(), *_still())
 
 
 def _link() -> Iterator[Case]:
@@ -91,6 +91,16 @@ def _clock() -> Iterator[Case]:
 
 def _guard() -> Iterator[Case]:
     yield Case(name="guard killed in copying", state="copying", deed=deeds.kill_guard(), breaks_lab=True)
+
+
+def _still() -> Iterator[Case]:
+    # The guards wait for ten seconds before they run the sources of one that is there and says nothing.
+    for state, seconds in (("copying", 15), ("draining", 5), ("draining", 15), ("committing", 5)):
+        still = deeds.stand_still(for_s=seconds)
+        yield Case(name=f"orchestrator stands still for {seconds} s in {state}", state=state, deed=still)
+    for state in ("draining", "verifying"):
+        dies = deeds.stand_still(for_s=15, then_dies=True)
+        yield Case(name=f"orchestrator stands still for 15 s in {state}, dies", state=state, deed=dies)
 
 
 def _qemu_killed() -> Iterator[Case]:

@@ -70,6 +70,22 @@ def fill_host() -> Deed:
     return deed
 
 
+def stand_still(*, for_s: float, then_dies: bool = False) -> Deed:
+    """The orchestrator stands still (SIGSTOP): it holds everything that it had, and answers nobody."""
+
+    @asynccontextmanager
+    async def deed(move: Move) -> AsyncIterator[None]:
+        async def go_on() -> None:
+            with suppress(ProcessLookupError):
+                os.kill(move.orchestrator, signal.SIGKILL if then_dies else signal.SIGCONT)
+
+        os.kill(move.orchestrator, signal.SIGSTOP)
+        async with _healed(go_on, for_s):
+            yield
+
+    return deed
+
+
 def kill_guard() -> Deed:
     """Kill the guard of the first source's host."""
 

@@ -20,7 +20,10 @@ from contextlib import suppress
 # What QEMU can write beyond a closed gate: a lot while copying, where throughput counts; next to nothing where a
 # pass may have only some pages to send and QEMU, finding them sent, would go on to the end of the migration.
 _WIDE = 256 * 1024
-_NARROW = 4 * 1024
+# But never less than a whole TLS record and its socket buffer: cut off in the middle of one by a cancel, QEMU waits for
+# room (7.2, io/channel-tls.c) that a full AF_UNIX socket does not have before its reader has gone, and would spin until
+# the death of a process that holds this gate and stands still.
+_NARROW = 17 * 1024
 _CHUNK = 64 * 1024
 _PACED_CHUNK_MIN = 4 * 1024
 _PACED_EACH_S = 0.004  # a paced gate wakes up this often, however fast it is
@@ -63,7 +66,7 @@ class StreamGate:
         """Let the stream flow, at `pace` bytes/s at the most."""
         self._pace = pace
         self._chunk = _CHUNK if pace == math.inf else int(min(_CHUNK, max(_PACED_CHUNK_MIN, pace * _PACED_EACH_S)))
-        self._widen(_WIDE if pace == math.inf else self._chunk)
+        self._widen(_WIDE if pace == math.inf else max(self._chunk, _NARROW))
         self._open.set()
 
     def close(self) -> None:
