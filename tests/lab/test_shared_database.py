@@ -5,6 +5,7 @@ A machine is a network namespace here: the name that says who drives on a machin
 
 import asyncio
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -92,7 +93,8 @@ def test_one_that_stood_still_until_another_ended_its_move_does_nothing_more(
         require_at_rest(home)
         _, said = one.communicate("\n", timeout=WITHIN_S)
         assert one.returncode == 1
-        assert "another process has driven the moves of this database meanwhile" in said
+        # Or drives them now: a guard's own recovery, which finds nothing open, may just be looking.
+        assert re.search(r"RightLostError: .* (has driven|drives) the moves of this database (meanwhile|now)", said)
     require_at_rest(home)
     assert [move.move for move in open_moves(place)] == []
     assert len(all_moves(place)) == moves_before + 1
