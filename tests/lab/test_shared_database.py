@@ -43,6 +43,14 @@ def url(lab_requirements: Path, postgres: Server) -> Iterator[str]:
         asyncio.run(take_down(LAB))
 
 
+@pytest.fixture(autouse=True)
+def _what_guards_did(url: str) -> Iterator[None]:
+    """Shown if the test fails: what was stopped and run again, and when."""
+    yield
+    for log in sorted(open_place(LAB).run_dir.glob("*/guard.jsonl")):
+        print(log, log.read_text(), sep="\n")
+
+
 def moves(*, elsewhere: bool = False) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = json.loads(entourage("moves", "--json", elsewhere=elsewhere).stdout)["moves"]
     return found

@@ -14,7 +14,7 @@ from entourage.model.world import FailedTarget
 from entourage.operations.driving import driving, start_missing_guards
 from entourage.operations.interruption import Interruption
 from entourage.operations.observe import Observation, observe
-from entourage.operations.recovering import open_records, recovering
+from entourage.operations.recovering import open_records, recovering, require_none_open
 from entourage.operations.switching import Shown, Switch, Switched, switched_from_json
 from entourage.paths import to_json, trace
 from entourage.planner import MoveRequest, Plan, Refusal, Strategy, plan
@@ -87,6 +87,7 @@ async def run_admitted(
     """As `run_move`, for one who has had the `right` since before the move was admitted."""
     from entourage.engine.durable import DurableMoves  # noqa: PLC0415 - slow to import
 
+    require_none_open(wired.place)
     before, planned = admitted.before, admitted.planned
     group = group_of(planned, before, waits=admitted.waits)
     started = time.time()

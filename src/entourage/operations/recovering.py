@@ -75,6 +75,14 @@ def open_moves(place: Place) -> list[KnownMove]:
     return [move for move in all_moves(place) if move.ended is None]
 
 
+def require_none_open(place: Place) -> None:
+    """LabError if a move has not ended: to recover it later would undo or repeat what another has done meanwhile."""
+    waiting = open_moves(place)
+    if waiting:
+        names = ", ".join(move.move for move in waiting)
+        raise LabError(f"{names} did not end, so nothing else is moved before; entourage recover --lab {place.name}")
+
+
 def state_of(move: KnownMove, place: Place) -> str:
     """In a word how it ended, or that it is under way, or interrupted."""
     if move.ended is not None:

@@ -1,4 +1,4 @@
-"""When a migration that was cancelled, or whose stream broke, has really ended."""
+"""Breaking a copy's streams off, and when a migration that was cancelled, or whose stream broke, has really ended."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -9,8 +9,20 @@ from entourage.ports.errors import PermanentError
 
 _LOOK_AGAIN_S = 0.002  # its events may go to somebody else, so QEMU is asked
 _OVER = ("none", "completed", "failed", "cancelled")
+_STREAMS = ("migration", "block-node")  # to the target: the memory's, and the disk's mirror; not our own monitors
 
 Ask = Callable[..., Awaitable[Any]]  # a QMP command and its arguments; what QEMU answers
+
+
+async def break_streams(ask_out_of_band: Ask) -> None:
+    """Break off whatever flows to a target; this takes no lock, so it also helps a QEMU that answers nobody else.
+
+    A source that stands still sends its rest, or waits for its disk, with QEMU's big lock held. If whoever has the
+    other end hangs, so does QEMU.
+    """
+    known = await ask_out_of_band("query-yank")
+    with suppress(PermanentError):  # one of them has just ended
+        await ask_out_of_band("yank", instances=[each for each in known if each["type"] in _STREAMS])
 
 
 async def wait_ended(ask: Ask) -> None:

@@ -16,7 +16,7 @@ from typing import Literal
 from entourage.drivers.netns import Namespace
 from entourage.drivers.qemu import disk, tls
 from entourage.drivers.qemu import process as qemu
-from entourage.drivers.qemu.cancelling import wait_ended
+from entourage.drivers.qemu.cancelling import break_streams, wait_ended
 from entourage.drivers.qemu.copying import Copying
 from entourage.drivers.qemu.gate import StreamGate
 from entourage.drivers.qemu.monitor import GONE, Monitor, MonitorEvent, cut_off
@@ -245,8 +245,9 @@ class QemuHypervisor:
         instance.copying = None
 
     async def _abandon_unknown(self, instance: _Instance, member: MemberId, source: HostId) -> None:
-        """End a migration that we know nothing of: whoever began it is gone, and its stream with it."""
+        """End a migration that we know nothing of: whoever began it is gone, or stands still."""
         self._favour(member, source, yes=False)
+        await break_streams(instance.monitor.execute_out_of_band)
         await instance.monitor.execute("migrate_cancel")
         await disk.give_up_any(instance.monitor)
         await asyncio.wait_for(wait_ended(instance.monitor.execute), _MONITOR_DEADLINE_S)

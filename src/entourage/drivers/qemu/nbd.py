@@ -8,7 +8,7 @@ import ssl
 import struct
 from dataclasses import dataclass
 
-WRITE, DISCONNECT, FLUSH, TRIM, WRITE_ZEROES = 1, 2, 3, 4, 6
+WRITE, DISCONNECT, TRIM, WRITE_ZEROES = 1, 2, 4, 6
 EINVAL = 22
 
 _GREETING, _OPTION_MAGIC, _ANSWER_MAGIC = b"NBDMAGICIHAVEOPT", b"IHAVEOPT", 0x3E889045565A9
@@ -16,8 +16,10 @@ _FIXED_NO_ZEROES = 0b11  # of the flags in both greetings: fixed newstyle, and n
 _OPT_ABORT, _OPT_STARTTLS, _OPT_GO = 2, 5, 7
 _REP_ACK, _REP_INFO, _REP_ERR_UNSUP, _REP_IS_ERROR = 1, 3, 0x80000001, 0x80000000
 _INFO_EXPORT = 0
-# Of an export's flags: several connections, and zeroes only if they are fast. Whoever answers early cannot keep those.
-_CANNOT_KEEP = 1 << 8 | 1 << 11
+# Of an export's flags: flushes, writes that are to be durable at once, several connections, and zeroes only if they are
+# fast. Whoever answers early cannot keep those. And QEMU flushes with its big lock held whenever a member stops: asked
+# for, an orchestrator that stands still would keep it from answering anybody.
+_CANNOT_KEEP = 1 << 2 | 1 << 3 | 1 << 8 | 1 << 11
 _MOST = 32 << 20  # bytes of an option or request: more is not meant, by the protocol's own advice
 
 _OPTION, _ANSWER = struct.Struct(">8sII"), struct.Struct(">QIII")

@@ -2,9 +2,9 @@
 
 QEMU waits for its NBD client's greetings with the lock held that the guest's devices need, and for a flush while the
 members stand still: round trips over the inter-site link that users would wait for. So the greetings with the target
-are over before QEMU is connected here, and every write is acknowledged when it is on its way. What is not done there
-yet is counted: the move asks whether everything `has_arrived` before it lets the target have the disk, and a write that
-fails there breaks the mirror. Until the commit it is the source's disk that counts.
+are over before QEMU is connected here, no flush is offered, and every write is acknowledged when it is on its way. What
+is not done there yet is counted: the move asks whether everything `has_arrived` before it lets the target have the
+disk, and a write that fails there breaks the mirror. Until the commit it is the source's disk that counts.
 """
 
 import asyncio
@@ -117,9 +117,8 @@ class ExportProxy:
             self._pending[self._sent] = len(request.data)
             nbd.write_request(remote, request, handle=self._sent)
             await remote.drain()
-        # A flush: it is done once for all, when everything has arrived. The mirror asks for nothing else.
-        is_known = request.kind in (*_FORWARDED, nbd.FLUSH)
-        nbd.write_reply(local, request.handle, error=0 if is_known else nbd.EINVAL)
+        # The mirror asks for nothing else: flushes are not offered, and done once for all when everything has arrived.
+        nbd.write_reply(local, request.handle, error=0 if request.kind in _FORWARDED else nbd.EINVAL)
         await local.drain()
 
     async def _take_replies(self) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from entourage.drivers.qemu.cancelling import wait_ended
+from entourage.drivers.qemu.cancelling import break_streams, wait_ended
 from entourage.drivers.qemu.monitor import GONE, Monitor, MonitorEvent
 from entourage.drivers.qemu.process import InstancePaths, favour, running_pid
 from entourage.ports.errors import DriverError, PermanentError
@@ -19,7 +19,6 @@ _TRY_AGAIN_S = 0.2
 _LINGER_S = 2.0
 
 _SOURCE_STATES = ("running", "paused", "finish-migrate", "postmigrate")
-_STREAMS = ("migration", "block-node")  # to the target: the memory's, and the disk's mirror; not our own monitors
 _FAILURES = (DriverError, ConnectionError, TimeoutError)
 
 Note = Callable[..., None]  # what has happened to a member, and more by name
@@ -146,14 +145,10 @@ class Ward:
         try:
             await self._ask("migrate_cancel", within_s=_CANCEL_S)
         except TimeoutError:
-            # A source that stands still sends its rest with QEMU's big lock held. If nobody takes that, because the
-            # armer hangs with a closed gate, QEMU answers nobody else. To break the stream takes no lock.
-            self._note("break stream", self._member)
+            self._note("break stream", self._member)  # its armer hangs
             assert self._monitor is not None
             async with asyncio.timeout(_ANSWER_S):
-                known = await self._monitor.execute_out_of_band("query-yank")
-                streams = [each for each in known if each["type"] in _STREAMS]
-                await self._monitor.execute_out_of_band("yank", instances=streams)
+                await break_streams(self._monitor.execute_out_of_band)
         async with asyncio.timeout(_OVER_WITHIN_S):
             await wait_ended(self._ask)
 
