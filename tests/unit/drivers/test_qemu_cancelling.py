@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from entourage.drivers.qemu.cancelling import wait_ended
+from entourage.drivers.qemu.cancelling import break_streams, wait_ended
 from entourage.ports.errors import PermanentError
 
 
@@ -30,6 +30,40 @@ class Qemu:
 
 def wait(qemu: Qemu) -> None:
     asyncio.run(asyncio.wait_for(wait_ended(qemu.ask), 5))
+
+
+class Yankable:
+    """A QEMU with these streams and monitors that could be broken off. One that has `ended` is not known any more."""
+
+    def __init__(self, *instances: dict[str, str], ended: dict[str, str] | None = None) -> None:
+        self.instances = list(instances)
+        self.ended = ended
+        self.broken: list[dict[str, str]] = []
+
+    async def ask(self, command: str, **arguments: Any) -> Any:
+        if command == "query-yank":
+            return list(self.instances)
+        assert command == "yank"
+        if self.ended in arguments["instances"]:
+            raise PermanentError("Instance not found")  # and none of the others is broken
+        self.broken += arguments["instances"]
+        return {}
+
+
+MEMORY, DISK = {"type": "migration"}, {"type": "block-node", "node-name": "disk-at-target"}
+MONITOR = {"type": "chardev", "id": "acting"}
+
+
+def test_all_streams_to_a_target_are_broken_off_and_no_monitor() -> None:
+    qemu = Yankable(MONITOR, MEMORY, DISK)
+    asyncio.run(break_streams(qemu.ask))
+    assert qemu.broken == [MEMORY, DISK]
+
+
+def test_a_stream_that_has_just_ended_does_not_keep_another_from_being_broken_off() -> None:
+    qemu = Yankable(MEMORY, DISK, ended=MEMORY)
+    asyncio.run(break_streams(qemu.ask))
+    assert qemu.broken == [DISK]
 
 
 def test_one_that_waits_in_spite_of_its_cancel_is_told_to_go_on() -> None:

@@ -20,9 +20,10 @@ async def break_streams(ask_out_of_band: Ask) -> None:
     A source that stands still sends its rest, or waits for its disk, with QEMU's big lock held. If whoever has the
     other end hangs, so does QEMU.
     """
-    known = await ask_out_of_band("query-yank")
-    with suppress(PermanentError):  # one of them has just ended
-        await ask_out_of_band("yank", instances=[each for each in known if each["type"] in _STREAMS])
+    for each in await ask_out_of_band("query-yank"):
+        if each["type"] in _STREAMS:
+            with suppress(PermanentError):  # it has just ended; asked for together, QEMU would break none then
+                await ask_out_of_band("yank", instances=[each])
 
 
 async def wait_ended(ask: Ask) -> None:
