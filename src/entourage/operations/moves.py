@@ -87,7 +87,8 @@ async def run_admitted(
     """As `run_move`, for one who has had the `right` since before the move was admitted."""
     from entourage.engine.durable import DurableMoves  # noqa: PLC0415 - slow to import
 
-    require_none_open(wired.place)
+    name = wired.place.name
+    require_none_open(wired.place, so=f", so nothing else is moved before; entourage recover --lab {name}")
     before, planned = admitted.before, admitted.planned
     group = group_of(planned, before, waits=admitted.waits)
     started = time.time()

@@ -43,10 +43,7 @@ def create_database(place: Place) -> None:
         create_moves(place.moves_url)
     except (RecordsError, SQLAlchemyError) as error:
         raise LabError(f"no database for the moves of lab {place.name}: {words_of(error)}") from error
-    waiting = open_moves(place)
-    if waiting:
-        names = ", ".join(move.move for move in waiting)
-        raise LabError(f"{names} did not end in an earlier lab with this database; give lab {place.name} another one")
+    require_none_open(place, so=f" in an earlier lab with this database; give lab {place.name} another one")
 
 
 def recovering(wired: Wired, records: MoveRecords, right: Right, shown: Shown) -> Recover:
@@ -75,12 +72,14 @@ def open_moves(place: Place) -> list[KnownMove]:
     return [move for move in all_moves(place) if move.ended is None]
 
 
-def require_none_open(place: Place) -> None:
-    """LabError if a move has not ended: to recover it later would undo or repeat what another has done meanwhile."""
+def require_none_open(place: Place, *, so: str) -> None:
+    """LabError if a move has not ended: to recover it later would undo or repeat what another has done meanwhile.
+
+    `so`: how the sentence goes on that says that it did not end.
+    """
     waiting = open_moves(place)
     if waiting:
-        names = ", ".join(move.move for move in waiting)
-        raise LabError(f"{names} did not end, so nothing else is moved before; entourage recover --lab {place.name}")
+        raise LabError(f"{', '.join(move.move for move in waiting)} did not end{so}")
 
 
 def state_of(move: KnownMove, place: Place) -> str:

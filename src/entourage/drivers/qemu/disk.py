@@ -101,8 +101,8 @@ class Mirror:
     async def give_up(self) -> None:
         """End it, however far it is, also one that somebody else began; nothing if there is none.
 
-        Its stream is broken first: QEMU flushes a node that it closes, and would wait for an answer, answering nobody
-        else, from a beginner that is not gone but stands still.
+        Its stream is broken first: QEMU waits for what it has asked for before it closes a node, answering nobody else,
+        and a beginner that is not gone but stands still never answers.
         """
         with suppress(PermanentError):  # there is none
             await self._monitor.execute_out_of_band("yank", instances=[{"type": "block-node", "node-name": _REMOTE}])
