@@ -8,11 +8,15 @@ from entourage.ports.errors import PermanentError, TemporaryError
 
 
 async def insist(
-    what: str, work: Callable[[], Awaitable[object]], *, deadline_s: float = PART_DEADLINE_S
+    what: str,
+    work: Callable[[], Awaitable[object]],
+    *,
+    deadline_s: float = PART_DEADLINE_S,
+    told: Callable[[str], None] = lambda _: None,
 ) -> str | None:
-    """Try a few times; None when it is done, else what could not be done and why."""
+    """Try a few times; None when it is done, else what could not be done and why. `told`: why it is tried again."""
     problem = None
-    for _ in range(PART_TRIES):
+    for left in reversed(range(PART_TRIES)):
         try:
             async with asyncio.timeout(deadline_s):
                 await work()
@@ -20,6 +24,8 @@ async def insist(
             problem = f"{what}: {reason_of(error, deadline_s)}"
             if isinstance(error, PermanentError):
                 break
+            if left:
+                told(f"{problem}; trying again")
             await asyncio.sleep(delay_after(error))
         else:
             return None

@@ -95,6 +95,7 @@ class GroupMover:
         self._made: set[MemberId] = set()  # whose target instance is this move's own
         self._is_guarded = False  # as far as this process knows
         self._marks: list[Mark] = []
+        self.on_retry: Callable[[str], None] = lambda _: None  # called with what did not succeed, and is tried again
 
     def abort(self, reason: str) -> None:
         """Ask for the move not to happen. Before the commit everything is put back; after it this changes nothing."""
@@ -130,8 +131,13 @@ class GroupMover:
             raise RecoveryError(f"the move is committed, yet nobody is at {group.target_site}: has it been moved back?")
         if group.moves_ingress:
             # Without it the old route goes when its time is up, whether it is quiet there or not.
-            await insist("watch", partial(self._drivers.watch.start, self._service))
+            await self._insist("watch", partial(self._drivers.watch.start, self._service))
         return await self._drive(*begin_forward(group), group)
+
+    async def _insist(
+        self, what: str, work: Callable[[], Awaitable[object]], *, deadline_s: float = PART_DEADLINE_S
+    ) -> str | None:
+        return await insist(what, work, deadline_s=deadline_s, told=self.on_retry)
 
     async def _look_at(self, hosts: Mapping[MemberId, HostId]) -> dict[MemberId, RunState | None]:
         """What each copy is; None where nobody tells: one that does not answer must not keep the others waiting."""
@@ -338,18 +344,20 @@ class GroupMover:
         """Sources first (they hold memory and licences); the old route last, when nothing comes that way any more."""
         drivers, service = self._drivers, self._service
         parts = [
-            insist(f"remove {m} on {h}", partial(drivers.hypervisor.remove, m, h))
+            self._insist(f"remove {m} on {h}", partial(drivers.hypervisor.remove, m, h))
             for m, h in group.sources.items()
             if m not in wanted.keep
         ]
-        parts += [insist(f"unstretch {s}", partial(drivers.segments.unstretch, service, s)) for s in group.unstretch]
+        parts += [
+            self._insist(f"unstretch {s}", partial(drivers.segments.unstretch, service, s)) for s in group.unstretch
+        ]
         if wanted.keep_ingress:
             redirect = partial(drivers.ingress.tunnel, service, source=group.source_site, target=group.target_site)
-            parts.append(insist(f"redirect at {group.source_site}", redirect))
+            parts.append(self._insist(f"redirect at {group.source_site}", redirect))
         problems = await all_of(parts)
         retires = group.moves_ingress and not wanted.keep_ingress
         for what, work, deadline_s in _retirement(drivers, service, group) if retires else ():
-            problem = await insist(what, work, deadline_s=deadline_s)
+            problem = await self._insist(what, work, deadline_s=deadline_s)
             if problem is not None:
                 return [*problems, problem]  # what follows counts on what went before
         return problems
@@ -371,14 +379,14 @@ class GroupMover:
         traces = [self._disarm({member: host for member, host in sources.items() if member not in watched})]
         if watched and not self._is_guarded:
             arm = partial(self._drivers.guard.arm, service, watched, deadline_s=GUARD_DEADLINE_S)
-            traces.append(insist(f"arm the guards for {', '.join(sorted(watched))}", arm))
+            traces.append(self._insist(f"arm the guards for {', '.join(sorted(watched))}", arm))
         traces += [
-            insist(f"remove {member} on {host}", partial(self._remove_own, member, host))
+            self._insist(f"remove {member} on {host}", partial(self._remove_own, member, host))
             for member, host in group.targets.items()
         ]
         if group.moves_ingress:
-            traces.append(insist("withdraw", partial(ingress.withdraw, service, group.target_site)))
-        traces += [insist(f"unstretch {s}", partial(segments.unstretch, service, s)) for s in group.stretch]
+            traces.append(self._insist("withdraw", partial(ingress.withdraw, service, group.target_site)))
+        traces += [self._insist(f"unstretch {s}", partial(segments.unstretch, service, s)) for s in group.stretch]
         problems += await all_of(traces)
         if doubtful:
             # Their copies' targets are gone now, so those that would not be given up have ended: once more.
@@ -390,11 +398,11 @@ class GroupMover:
         if not group.moves_ingress:
             return None
         untunnel = partial(self._drivers.ingress.untunnel, self._service, source=group.source_site)
-        return await insist("untunnel", untunnel)
+        return await self._insist("untunnel", untunnel)
 
     async def _disarm(self, sources: Mapping[MemberId, HostId]) -> str | None:
         disarm = partial(self._drivers.guard.disarm, self._service, sources)
-        return await insist("disarm the guards", disarm) if sources else None
+        return await self._insist("disarm the guards", disarm) if sources else None
 
     async def _put_back_all(self, sources: Mapping[MemberId, HostId]) -> dict[MemberId, str]:
         """All at once; of those of whom it is not certain that they run and go on running, why."""
@@ -409,8 +417,8 @@ class GroupMover:
     async def _put_back(self, member: MemberId, source: HostId) -> str | None:
         # The copy is ended before the member runs: it might complete, and stop the member again.
         abandon = partial(self._drivers.hypervisor.abandon, self._service.member(member), source=source)
-        problem = await insist(f"abandon the copy of {member}", abandon)
-        return await insist(f"resume {member} on {source}", partial(self._run_again, member, source)) or problem
+        problem = await self._insist(f"abandon the copy of {member}", abandon)
+        return await self._insist(f"resume {member} on {source}", partial(self._run_again, member, source)) or problem
 
     async def _run_again(self, member: MemberId, source: HostId) -> None:
         """Look, then act: it may have been stopped or not, by us or by itself, and nobody told us yet."""

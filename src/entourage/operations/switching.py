@@ -112,9 +112,11 @@ class Switch:
 
         journal = self.records.journal(self.move)
         place = self.wired.place
-        return GroupMover(
+        mover = GroupMover(
             place.service, self.wired.drivers, journal, progress=self.shown.progress, shown=tell, right=self.right
         )
+        mover.on_retry = self.shown.phase
+        return mover
 
     @asynccontextmanager
     async def _heard(self, mover: GroupMover) -> AsyncIterator[None]:

@@ -106,6 +106,7 @@ class Stage:
     world: MemoryWorld = field(default_factory=a_world)
     states: list[type] = field(default_factory=list)
     progress: list[CopyProgress] = field(default_factory=list)
+    retries: list[str] = field(default_factory=list)  # what was tried again
     when: dict[type, Callable[[GroupMover], object]] = field(default_factory=dict)  # at the beginning of a state
     right: Right | None = None
 
@@ -134,6 +135,7 @@ class Stage:
                 self.when[type(state)](mover)
 
         mover = GroupMover(SHOP, drivers, self.journal, progress=self.progress.append, shown=shown, right=self.right)
+        mover.on_retry = self.retries.append
         return mover
 
     async def rest(self) -> None:

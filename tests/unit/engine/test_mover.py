@@ -276,6 +276,13 @@ def test_a_failure_in_the_cleaning_is_tried_again(method: str, error: Exception 
     assert state.problems == ()
 
 
+def test_what_is_tried_again_is_told_while_it_is() -> None:
+    stage = Stage()
+    fault = Fault(method="hypervisor.remove", error=TemporaryError("h1 is busy", delay=1.0))
+    assert done(stage, stage.move(a_group(), before=lambda: stage.world.inject(fault))).problems == ()
+    assert stage.retries == [f"remove rt on {host(RT, EAST)}: h1 is busy; trying again"]
+
+
 def test_what_cannot_be_cleaned_is_told_and_the_rest_is_cleaned() -> None:
     stage = Stage()
     fault = Fault(method="hypervisor.remove", error=PermanentError("h1 is gone"))
