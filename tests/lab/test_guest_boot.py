@@ -25,8 +25,7 @@ pytestmark = pytest.mark.lab
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 DEADLINE_S = 60.0
-# As in the lab: not a multiple of 256 KiB, or QEMU 7.2 corrupts emulated guests that migrate.
-MEMORY_KIB = 128 * 1024 + 8
+MEMORY_KIB = 128 * 1024
 PAGE = 4096
 BAD_SIGNS = ("panic", "BUG", "Oops", FAILED)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import socket
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -22,6 +23,7 @@ from test_qemu_conformance import (
     unwell,
 )
 
+from entourage.drivers.qemu.connecting import connect_from
 from entourage.drivers.qemu.driver import FIRST_PORT, QemuHypervisor
 from entourage.drivers.qemu.process import HostAccess
 from entourage.lab.accel import usable_accel
@@ -182,11 +184,10 @@ def sent(machines: LonelyMachines, monkeypatch: pytest.MonkeyPatch) -> bytes:
         def __getattr__(self, name: str) -> object:
             return getattr(self._connection, name)
 
-    async def tapped(self: QemuHypervisor, source: HostId, address: tuple[str, int]) -> object:
-        return Tapped(await real(self, source, address))
+    async def tapped(access: HostAccess, address: tuple[str, int]) -> object:
+        return Tapped(await connect_from(access, address))
 
-    real = QemuHypervisor._connect
-    monkeypatch.setattr(QemuHypervisor, "_connect", tapped)
+    monkeypatch.setattr("entourage.drivers.qemu.driver.connect_from", tapped)
 
     async def work() -> None:
         async with a_driver(machines) as driver:
@@ -198,6 +199,35 @@ def sent(machines: LonelyMachines, monkeypatch: pytest.MonkeyPatch) -> bytes:
     monkeypatch.undo()
     assert sum(map(len, passed)) > 1 << 20
     return b"".join(passed)
+
+
+def test_while_hands_are_shaken_the_source_serves_its_users(
+    machines: LonelyMachines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A target that is far away, or says nothing at all, holds up the copy and not the member."""
+    silent = socket.create_server(("127.0.0.1", 0))
+    silent.settimeout(CHECK_DEADLINE_S)
+
+    async def to_the_silent(access: HostAccess, _: tuple[str, int]) -> object:
+        return await connect_from(access, silent.getsockname())
+
+    monkeypatch.setattr("entourage.drivers.qemu.driver.connect_from", to_the_silent)
+
+    async def work() -> None:
+        async with a_driver(machines) as driver:
+            await driver.create(MEMBER, SOURCE)
+            await machines.wait_beats(SOURCE, count=1)
+            copying = asyncio.create_task(copied(driver))
+            connection, _ = await asyncio.to_thread(silent.accept)
+            with connection:
+                assert await asyncio.to_thread(connection.recv, 1)  # of its first record
+                assert await asyncio.wait_for(driver.look(MEMBER.id, SOURCE), CHECK_DEADLINE_S) is RunState.RUNNING
+                await machines.wait_beats(SOURCE, count=2)
+            with pytest.raises(DriverError):
+                await asyncio.wait_for(copying, CHECK_DEADLINE_S)
+
+    with silent:
+        asyncio.run(work())
 
 
 def test_keys_are_for_nobody_else_to_read(machines: LonelyMachines) -> None:

@@ -106,6 +106,24 @@ class Status:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Realtime:
+    """The real-time CPU of members: what each thread is promised, what its kernel has, and what it used for a while."""
+
+    epilog: ClassVar = _epilog(
+        "entourage realtime",
+        "entourage realtime --seconds 10 --json",
+        "entourage realtime --seconds 20 --probe",
+        note="Exit code 1 if something that was promised is not so.",
+    )
+    seconds: Annotated[float, typer.Option("--seconds", metavar="S", min=0.1, max=3600, help="How long to watch.")] = 1
+    probe: Annotated[
+        bool, typer.Option("--probe", help="Send 1,000 packets a second through the chain meanwhile, and time them.")
+    ] = False
+    lab: LabName = LAB
+    as_json: Json = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Trace:
     """The way of a request hop by hop, computed from what is, and the round trip that requests really take."""
 
@@ -275,11 +293,20 @@ class Demo:
     """The story: a service at one site; only its servers moved, as live migration does today; its whole path moved.
 
     Brings a lab of its own up, measures every act with the same live sessions, and takes the lab down. With --kill
-    another story: whoever drives the move is killed, at two moments, and the move ends whole all the same.
+    another story: whoever drives the move is killed, at two moments, and the move ends whole all the same. With --noisy
+    a third: packets beside neighbours that take all CPU they get, without and with real-time CPU for the members.
     """
 
-    epilog: ClassVar = _epilog("entourage demo", "entourage demo --sessions 200 --out reports", "entourage demo --kill")
+    epilog: ClassVar = _epilog(
+        "entourage demo",
+        "entourage demo --sessions 200 --out reports",
+        "entourage demo --kill",
+        "entourage demo --noisy",
+    )
     kill: Annotated[bool, typer.Option("--kill", help="Kill whoever drives the move, and watch it end whole.")] = False
+    noisy: Annotated[
+        bool, typer.Option("--noisy", help="Measure packets beside noisy neighbours, without and with real-time CPU.")
+    ] = False
     out: Out = OUT
     sessions: Sessions = 1000
     lab: LabName = DEMO_LAB

@@ -6,6 +6,7 @@ from rich.text import Text
 
 from entourage.chaos.cases import Case
 from entourage.chaos.lab import Lab
+from entourage.chaos.noisy import noisy_story
 from entourage.cli.commands import Demo
 from entourage.cli.exits import Exit, need_root
 from entourage.cli.output import files, show, show_json, table
@@ -14,7 +15,7 @@ from entourage.cli.telling import telling
 from entourage.lab.place import new_place
 from entourage.operations.demo import run_demo
 from entourage.operations.examples import example_texts
-from entourage.operations.reports import DEMO, write_demo
+from entourage.operations.reports import DEMO, write_demo, write_noisy
 from entourage.operations.users import Load
 from entourage.report import demo_table
 from entourage.report.values import ms
@@ -25,6 +26,8 @@ def demo(wanted: Demo) -> Exit:
     need_root("demo")
     if wanted.kill:
         return _killed(wanted)
+    if wanted.noisy:
+        return _noisy(wanted)
     texts = example_texts()
     with telling(as_json=wanted.as_json) as tell:
         tell.phase(f"bringing lab {wanted.lab} up")
@@ -65,6 +68,29 @@ def _killed(wanted: Demo) -> Exit:
         show(table(_KILL_COLUMNS, [_kill_row(result) for result in results]), Text(_KILL_WORDS, style="dim"))
     whole = all(r["ended"] != "halfway" and not r["left_over"] and not r["sessions"]["reset"] for r in results)
     return Exit.DONE if whole else Exit.FAILED
+
+
+def _noisy(wanted: Demo) -> Exit:
+    """The chain's latency beside noisy neighbours, nothing promised and then real-time CPU promised."""
+    with telling(as_json=wanted.as_json) as tell:
+        out = wanted.out / DEMO / "packets"
+        out.mkdir(parents=True, exist_ok=True)
+        document = run(lambda _: noisy_story(wanted.lab, out, for_s=_NOISY_S, tell=tell))
+        kept = write_noisy(document, wanted.out)
+    if wanted.as_json:
+        show_json(document)
+    else:
+        show(table(_NOISY_COLUMNS, [_noisy_row(case) for case in document["cases"]]), *files(kept))
+    return Exit.DONE
+
+
+_NOISY_S = 20.0  # of each act: twenty packets are beyond p99.9 then
+_NOISY_COLUMNS = ("the service is", "packets", "lost", "p50", "p99", "p99.9", "longest")
+
+
+def _noisy_row(case: dict[str, Any]) -> tuple[str, ...]:
+    figures = (ms(case[name]) for name in ("p50_ms", "p99_ms", "p999_ms", "max_ms"))
+    return (case["name"], str(case["packets"]), str(case["lost"]), *figures)
 
 
 _KILL_COLUMNS = ("orchestrator", "the move is", "everything runs at", "longest gap", "sessions alive", "left over")

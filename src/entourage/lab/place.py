@@ -20,7 +20,7 @@ from entourage.lab.fabric import Fabric
 from entourage.lab.guests import KERNEL_COMMAND_LINE
 from entourage.lab.image import kernel, write_initrd
 from entourage.lab.leftovers import namespaces
-from entourage.lab.setup import lab_root
+from entourage.lab.setup import lab_root, qemu_version
 from entourage.model.ids import HostId, MemberId, SiteId
 from entourage.model.world import Infrastructure, Member, Service
 from entourage.spec import parse_infrastructure, parse_service
@@ -104,7 +104,9 @@ class Place:
             root=self._root,
             run_dir=self.run_dir / names.host(host),
             address=str(self.fabric.underlay_address(host)),
+            version=qemu_version(),
             identity=self._identity(host) if self.is_encrypted else None,
+            realtime=self.infrastructure.host(host).realtime,
         )
 
     def _identity(self, host: HostId) -> Identity:

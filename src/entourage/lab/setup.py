@@ -18,21 +18,20 @@ import stat
 import subprocess
 import sys
 import time
-import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
-from entourage.lab import layers
-from entourage.model.units import format_bytes
+from entourage.lab import layers, packages
 
 EXIT_NEEDS_ROOT = 77
 FRR_ID = 900  # user and group `frr` inside the lab root
 FRRVTY_ID = 901  # group `frrvty`, which may talk to FRR's daemons
 
-_PACKAGES = Path(__file__).with_name("packages.toml")
+_QEMU = "/usr/bin/qemu-system-x86_64"
+_QEMU_VERSION = "etc/qemu-version"  # what it says of itself
 _DEFAULT_CACHE = "/var/cache/entourage"
 # A unix socket's path has at most 107 bytes, and the lab's sockets lie below the cache.
 _CACHE_PATH_MAX = 40
@@ -88,8 +87,17 @@ def inside(path: Path) -> str:
 
 
 @cache
+def qemu_version() -> tuple[int, int]:
+    """Of QEMU in the lab root: (10, 0). SetupMissingError as `lab_root`."""
+    words = (lab_root() / _QEMU_VERSION).read_text()
+    major, minor = re.findall(r"\d+", words)[:2]
+    return int(major), int(minor)
+
+
+@cache
 def _key() -> str:
-    sources = (_PACKAGES, Path(__file__), Path(layers.__file__))
+    here = Path(__file__)
+    sources = (here.with_name("packages.toml"), Path(packages.__file__), here, Path(layers.__file__))
     return hashlib.sha256(b"\0".join(source.read_bytes() for source in sources)).hexdigest()[:8]
 
 
@@ -150,7 +158,7 @@ def _remove_leftovers(directory: Path) -> None:
 
 
 def _build_root(root: Path, *, archives: Path) -> None:
-    files = _download(archives)
+    files = packages.download(("lab-root", "guest"), archives=archives, say=_say)
     for link, target in _LINKS.items():
         (root / link).parent.mkdir(parents=True, exist_ok=True)
         (root / link).symlink_to(target)
@@ -162,69 +170,12 @@ def _build_root(root: Path, *, archives: Path) -> None:
     shutil.rmtree(root / "usr/lib/modules")
     _say(f"made the guests' kernel and image, Linux {release}")
     _furnish(root)
-    for program in ("/usr/bin/qemu-system-x86_64", "/usr/lib/frr/bgpd"):
+    for program in (_QEMU, "/usr/lib/frr/bgpd"):
         version = subprocess.run(["chroot", root, program, "--version"], capture_output=True, check=True).stdout
-        _say(f"works in the lab root: {_text(version).splitlines()[0]}")
-
-
-def _download(archives: Path) -> list[Path]:
-    """Download the packages and all that they depend on into `archives`; return their files."""
-    if not any(Path("/var/lib/apt/lists").glob("*_Packages*")):
-        _update_lists()
-    try:
-        return _fetch(_packages("lab-root", "guest"), archives)
-    except subprocess.CalledProcessError:
-        _update_lists()  # the lists may name versions that are no longer offered
-        return _fetch(_packages("lab-root", "guest"), archives)
-
-
-def _update_lists() -> None:
-    _say("apt-get update")
-    # A source of the machine's own that does not answer is no reason to stop: what matters is the download after it.
-    subprocess.run(["apt-get", "-qq", "update"], capture_output=True, check=False)
-
-
-def _packages(*sections: str) -> list[str]:
-    """The packages of these sections of packages.toml; of alternatives the first that the machine's lists know."""
-    listed = tomllib.loads(_PACKAGES.read_text(encoding="utf-8"))
-    return [_known(names.split(" | ")) for section in sections for names in listed[section]]
-
-
-def _known(names: Sequence[str]) -> str:
-    for name in names[:-1]:
-        if subprocess.run(["apt-cache", "show", name], capture_output=True, check=False).returncode == 0:
-            return name
-    return names[-1]
-
-
-def _fetch(packages: Sequence[str], archives: Path) -> list[Path]:
-    nowhere = archives / "none"  # an empty directory: apt names only what it would still have to download
-    for directory in (archives, nowhere):
-        (directory / "partial").mkdir(parents=True, exist_ok=True)
-    listing = _apt_get("--print-uris", "install", *packages, archives=nowhere)
-    wanted = [(name, int(size)) for name, size in re.findall(r"^'\S+' (\S+) (\d+) ", listing, re.MULTILINE)]
-    names = {name for name, _ in wanted}
-    for file in archives.glob("*.deb"):
-        if file.name not in names:
-            file.unlink()
-    missing = sum(size for name, size in wanted if not (archives / name).exists())
-    _say(f"{len(wanted)} packages, {format_bytes(missing)} to download")
-    _apt_get("--download-only", "install", *packages, archives=archives)
-    return [archives / name for name, _ in wanted]
-
-
-def _apt_get(*arguments: str, archives: Path) -> str:
-    """Run apt-get as on a machine with nothing installed, so that it takes every dependency, with no lock needed."""
-    options = {
-        "Dir::State::status": "/dev/null",
-        "Dir::Cache::archives": f"{archives}/",
-        "Debug::NoLocking": "1",
-        "APT::Install-Recommends": "false",
-        "APT::Sandbox::User": "root",  # apt's own user may not reach the cache
-    }
-    settings = [part for name, value in options.items() for part in ("-o", f"{name}={value}")]
-    command = ["apt-get", "-qq", "--yes", *settings, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        first = _text(version).splitlines()[0]
+        _say(f"works in the lab root: {first}")
+        if program == _QEMU:
+            (root / _QEMU_VERSION).write_text(first)
 
 
 def _unpack(file: Path, root: Path) -> None:

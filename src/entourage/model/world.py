@@ -10,6 +10,7 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import Protocol, TypeVar
 
 from entourage.model.ids import HostId, MemberId, RegionId, SegmentId, ServiceId, SiteId
+from entourage.model.realtime import Promise, RealtimeCpus
 
 
 class _Identified(Protocol):
@@ -38,11 +39,15 @@ class Role(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Host:
-    """One hypervisor machine at a site. `memory` in bytes and `cpu` in cores are what members may use."""
+    """One hypervisor machine at a site. `memory` in bytes and `cpu` in cores are what members may use.
+
+    `realtime`: what it can promise; None if nothing.
+    """
 
     id: HostId
     memory: int
     cpu: float
+    realtime: RealtimeCpus | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +127,7 @@ class Interface:
 class Member:
     """One virtual machine of a service. `memory` in bytes, `cpu` in cores, `dirty_rate` in bytes/s expected.
 
-    `disk`: bytes of the writable disk that is its own, 0 for none.
+    `disk`: bytes of the writable disk that is its own, 0 for none. `realtime`: the CPU time that it is promised.
     """
 
     id: MemberId
@@ -132,6 +137,7 @@ class Member:
     interfaces: tuple[Interface, ...]
     dirty_rate: float = 0.0
     disk: int = 0
+    realtime: Promise | None = None
 
     def on(self, segment: SegmentId) -> Interface:
         """The member's interface on `segment`; KeyError if it has none."""
@@ -153,6 +159,7 @@ class Service:
     """What users know (`address`, inside the announced `prefix`) and the group behind it.
 
     `chain` is the order in which packets pass the members; a stage of several members shares the load.
+    `latency_p999_s`: the most that the appliances may add to a request and its answer, in seconds, if it is promised.
     """
 
     id: ServiceId
@@ -163,6 +170,7 @@ class Service:
     chain: tuple[tuple[MemberId, ...], ...]
     home: SiteId
     if_unverified: FailedTarget = FailedTarget.STAY
+    latency_p999_s: float | None = None
 
     def member(self, member: MemberId) -> Member:
         """The member of that id; KeyError if there is none."""
@@ -175,6 +183,12 @@ class Service:
     def ingress_segment(self) -> Segment:
         """The segment on which the site's edge is attached: the one with a gateway."""
         return next(s for s in self.segments if s.gateway is not None)
+
+    def appliance_stages(self) -> tuple[tuple[MemberId, ...], ...]:
+        """The stages of the chain without its servers."""
+        servers = {server.id for server in self.of_role(Role.SERVER)}
+        stages = (tuple(member for member in stage if member not in servers) for stage in self.chain)
+        return tuple(stage for stage in stages if stage)
 
     def of_role(self, role: Role) -> tuple[Member, ...]:
         """The members of one role, in the order of the file."""

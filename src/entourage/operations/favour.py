@@ -10,7 +10,10 @@ from entourage.switch import types as sw
 
 # SCHED_RR: above the QEMUs that it commands, below the lab's relay. Who decides comes before who carries a stream.
 _MAIN, _OTHERS = 4, 3
-_SWITCHING = (sw.Converging, sw.Stopping, sw.Draining, sw.Disarming, sw.Committing, sw.Resuming, sw.Undoing)
+# While users wait it also comes before members that are promised CPU time (at the most 41): those that run again first
+# take whole CPUs, and the others would be told late. Below the kernel's threads for interrupts.
+_HURRIED = 41
+_STANDING_STILL = (sw.Stopping, sw.Draining, sw.Disarming, sw.Committing, sw.Resuming, sw.Undoing)
 
 
 class Favour:
@@ -22,25 +25,28 @@ class Favour:
     """
 
     def __init__(self) -> None:
-        self._is_on = False
+        self._added: int | None = None  # to the priorities, None while it is ordinary
 
     def follow(self, state: sw.State) -> None:
         """Be favoured in `state`, or not."""
-        self._turn(isinstance(state, _SWITCHING))
+        if isinstance(state, _STANDING_STILL):
+            self._turn(_HURRIED)
+        else:
+            self._turn(0 if isinstance(state, sw.Converging) else None)
 
     def end(self) -> None:
         """Ordinary from now on."""
-        self._turn(False)
+        self._turn(None)
 
-    def _turn(self, on: bool) -> None:
-        if on == self._is_on:
+    def _turn(self, added: int | None) -> None:
+        if added == self._added:
             return
-        self._is_on = on
-        (gc.disable if on else gc.enable)()  # a full collection takes tens of ms
+        self._added = added
+        (gc.enable if added is None else gc.disable)()  # a full collection takes tens of ms
         main = threading.main_thread().native_id
         for thread in (t.native_id for t in threading.enumerate()):
-            priority = (_MAIN if thread == main else _OTHERS) if on else 0
-            policy = os.SCHED_RR | os.SCHED_RESET_ON_FORK if on else os.SCHED_OTHER
+            priority = 0 if added is None else added + (_MAIN if thread == main else _OTHERS)
+            policy = os.SCHED_OTHER if added is None else os.SCHED_RR | os.SCHED_RESET_ON_FORK
             with suppress(PermissionError, ProcessLookupError):  # the thread has just ended
                 os.sched_setscheduler(thread or 0, policy, os.sched_param(priority))
 

@@ -1,7 +1,8 @@
 """Bringing a lab up with its service running, and taking it down."""
 
 import asyncio
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,12 @@ from entourage.lab.names import check_lab_name
 from entourage.lab.place import LinkOverrides, Place, SpecTexts, known_labs, open_place
 from entourage.lab.setup import lab_root
 from entourage.model.ids import HostId, MemberId
+from entourage.model.world import Site
 from entourage.operations.observe import Observation, observe
 from entourage.operations.recovering import create_database
 from entourage.planner import HostLoad
-from entourage.planner.placing import place
+from entourage.planner.latency import check_latency
+from entourage.planner.placing import NoRoomError, place
 from entourage.spec import read_text
 from entourage.wiring import Wired, wire
 
@@ -90,6 +93,7 @@ async def bring_up(place_: Place, texts: SpecTexts, progress: Progress) -> None:
 
     Raises LabError, or whatever a driver raised.
     """
+    placement = _placement(place_)
     await place_.fabric.up(progress)
     try:
         await asyncio.to_thread(create_database, place_)
@@ -98,7 +102,7 @@ async def bring_up(place_: Place, texts: SpecTexts, progress: Progress) -> None:
         await asyncio.to_thread(place_.write_images)
         wired = wire(place_)
         try:
-            await _start_service(wired, progress)
+            await _start_service(wired, placement, progress)
         finally:
             await wired.close()
         place_.record(texts)
@@ -128,12 +132,39 @@ async def look(name: str) -> Observation:
         await wired.close()
 
 
-async def _start_service(wired: Wired, progress: Progress) -> None:
+def _placement(place_: Place) -> Mapping[MemberId, HostId]:
+    """Where the members are started. LabError if there is no room for them, or a promise cannot be kept."""
+    infrastructure, service = place_.infrastructure, place_.service
+    hosts = infrastructure.site(service.home).hosts
+    for site in infrastructure.sites:
+        _check_shared_cpus(site)
+    empty = {host.id: HostLoad(memory=0, cpu=0.0) for host in hosts}
+    try:
+        placement = place(service.members, hosts, loads=empty)
+    except NoRoomError as error:
+        raise LabError(f"{service.id} has no room at {service.home}: {error}") from error
+    late = check_latency(infrastructure, service, placement, empty)
+    if late is not None:
+        raise LabError(f"{service.id} cannot be started at {service.home}: {'; '.join(late.reasons)}")
+    return placement
+
+
+def _check_shared_cpus(site: Site) -> None:
+    """The lab's hosts share this machine's CPUs. LabError if one is not there, or two hosts of a site promise it."""
+    promise: dict[int, HostId] = {}
+    for host in site.hosts:
+        for cpu in host.realtime.cpus if host.realtime else ():
+            here = f"the lab's hosts share this machine's CPUs, 0 to {(os.cpu_count() or 1) - 1}"
+            if cpu >= (os.cpu_count() or 1):
+                raise LabError(f"{host.id} has CPU {cpu} for real time, and there is none; {here}")
+            if cpu in promise:
+                raise LabError(f"{promise[cpu]} and {host.id} both have CPU {cpu} for real time; {here}")
+            promise[cpu] = host.id
+
+
+async def _start_service(wired: Wired, placement: Mapping[MemberId, HostId], progress: Progress) -> None:
     place_ = wired.place
     service = place_.service
-    hosts = place_.infrastructure.site(service.home).hosts
-    empty = {host.id: HostLoad(memory=0, cpu=0.0) for host in hosts}
-    placement = place(service.members, hosts, loads=empty)
     total = len(service.members)
     progress("booting guests", 0, total)
     await asyncio.gather(*(wired.hypervisor.create(m, placement[m.id]) for m in service.members))
@@ -148,10 +179,23 @@ async def _start_service(wired: Wired, progress: Progress) -> None:
     async with asyncio.TaskGroup() as group:
         for member, host in placement.items():
             group.create_task(wait(member, host))
+    await _give_promised(wired, placement)
     await wired.ingress.activate(service, service.home)
     problems = await wired.drivers.verifier.problems(service)
     if problems:
         raise LabError(f"the service does not work: {'; '.join(problems)}")
+
+
+async def _give_promised(wired: Wired, placement: Mapping[MemberId, HostId]) -> None:
+    """Now that they have booted they get the CPU time that they were promised. LabError if one has not."""
+    for member, host in placement.items():
+        if wired.place.service.member(member).realtime is not None:
+            await wired.hypervisor.resume(wired.place.service.member(member), host)
+    for host in sorted(set(placement.values())):
+        for member, threads in (await wired.hypervisor.promises(host)).items():
+            for thread in threads:
+                if not thread.is_kept:
+                    raise LabError(f"{member} on {host}: promised {thread.wanted}, applied {thread.found}")
 
 
 async def _wait_ready(place_: Place, member: MemberId, host: HostId) -> None:

@@ -36,7 +36,11 @@ class Observation:
         for member, host in self.copies:
             needs = service.member(member)
             before = used[host]
-            used[host] = HostLoad(memory=before.memory + needs.memory, cpu=before.cpu + needs.cpu)
+            used[host] = HostLoad(
+                memory=before.memory + needs.memory,
+                cpu=before.cpu + needs.cpu,
+                promised={**before.promised, **({} if needs.realtime is None else {member: needs.realtime})},
+            )
         return used
 
     def oddities(self) -> list[str]:

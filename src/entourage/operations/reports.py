@@ -9,6 +9,7 @@ from entourage.report import (
     DEMO_SCHEMA,
     render_demo,
     render_move,
+    render_noisy,
     validate_demo_report,
     validate_move_report,
 )
@@ -41,6 +42,16 @@ def write_move(document: Mapping[str, Any], out: Path) -> Kept:
 def write_demo(document: Mapping[str, Any], out: Path) -> Kept:
     """Keep a demo's report and its page."""
     return _write(document, out / DEMO / "report.json")
+
+
+def write_noisy(document: Mapping[str, Any], out: Path) -> Kept:
+    """Keep a story with noisy neighbours and its page."""
+    path = out / DEMO / "noisy.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    kept = Kept(path, path.with_suffix(".html"))
+    _write_whole(path, json.dumps(document, indent=1))
+    _write_whole(kept.html, render_noisy(document))
+    return kept
 
 
 def move_kept(move: str, out: Path) -> Kept:

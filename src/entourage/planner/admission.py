@@ -108,7 +108,8 @@ def _unlinked(scope: Scope) -> Verdict | None:
 
 
 def _needs(strategy: Strategy, job: CopyJob) -> tuple[Capability, ...]:
-    return (*NEEDS[strategy], Capability.MIRROR_DISK) if job.has_disk else NEEDS[strategy]
+    also = ((Capability.MIRROR_DISK, job.has_disk), (Capability.REALTIME, job.is_realtime))
+    return (*NEEDS[strategy], *(capability for capability, is_needed in also if is_needed))
 
 
 def _objections(

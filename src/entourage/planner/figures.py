@@ -34,6 +34,7 @@ class CopyJob:
     dirty_rate: float
     link: InterSiteLink
     has_disk: bool = False
+    is_realtime: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,7 @@ from entourage.planner.figures import (
     forecast_serial,
     resident_or_memory,
 )
+from entourage.planner.latency import check_latency
 from entourage.planner.placing import NoRoomError, place
 from entourage.planner.plan import Caveat, CaveatCode, Plan, Refusal
 from entourage.planner.request import HostLoad, MoveRequest, Strategy
@@ -55,8 +56,10 @@ def plan(
     choice = choose_strategy(request.strategy, jobs, capabilities)
     if isinstance(placement, Verdict):
         return _refusal(request, placement, *choice.objections)
-    if choice.objections:
-        return _refusal(request, *choice.objections)
+    after = scope.after(placement)
+    late = check_latency(after.infrastructure, after.service, after.placement, loads)
+    if late or choice.objections:
+        return _refusal(request, *((late,) if late else ()), *choice.objections)
     drawn = _drawn_up(scope, choice, placement, _FORECASTS[choice.strategy](jobs), stretched or {})
     broken = _broken(drawn.paths)
     if broken:
@@ -88,6 +91,7 @@ def _jobs(scope: Scope, resident: Mapping[MemberId, int]) -> tuple[CopyJob, ...]
             dirty_rate=member.dirty_rate,
             link=scope.link(member.id),
             has_disk=member.disk > 0,
+            is_realtime=member.realtime is not None,
         )
         for member in scope.members
     )

@@ -1,9 +1,11 @@
 """What a planner is asked, and what it is told of the hosts."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 
 from entourage.model.ids import MemberId, ServiceId, SiteId
+from entourage.model.realtime import Promise
 from entourage.model.world import FailedTarget
 
 
@@ -32,7 +34,11 @@ class MoveRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostLoad:
-    """What is in use on a host now, by whatever runs there: `memory` in bytes, `cpu` in cores."""
+    """What is in use on a host now, by whatever runs there: `memory` in bytes, `cpu` in cores.
+
+    `promised`: the real-time CPU that whoever runs there was promised.
+    """
 
     memory: int
     cpu: float
+    promised: Mapping[MemberId, Promise] = field(default_factory=dict)

@@ -27,6 +27,7 @@ class Code(Enum):
     INGRESS_ELSEWHERE = "ingress-elsewhere"  # the members are at the target, the ingress is not: no move of members
     NOT_RUNNING = "not-running"  # a member asked for runs nowhere
     NO_ROOM = "no-room"  # no placement at the target was found
+    LATENCY = "latency"  # the service's promised latency would not be kept
     LINK_TOO_SLOW = "link-too-slow"  # members dirty memory as fast as the link can carry it, or faster
     CAPABILITY_MISSING = "capability-missing"  # a member's driver cannot do what the strategy needs
 
@@ -47,6 +48,7 @@ _OUTLOOKS: Mapping[Code, Outlook] = {
     Code.INGRESS_ELSEWHERE: Outlook.FIXABLE,
     Code.NOT_RUNNING: Outlook.FIXABLE,
     Code.NO_ROOM: Outlook.FIXABLE,
+    Code.LATENCY: Outlook.FIXABLE,
     Code.LINK_TOO_SLOW: Outlook.FIXABLE,
     Code.CAPABILITY_MISSING: Outlook.FIXABLE,
 }

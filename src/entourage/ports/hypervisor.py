@@ -5,12 +5,13 @@ runs only when `resume` asks for it. Every method names the host, may be called 
 `entourage.ports.errors.DriverError`s.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
 from entourage.model.ids import HostId, MemberId
+from entourage.model.realtime import Reservation
 from entourage.model.world import Member
 
 
@@ -23,6 +24,7 @@ class Capability(Enum):
     COMPLETE_PAUSED = "complete_paused"  # a completed target stays paused until it is told to run
     MIRROR_DISK = "mirror_disk"  # a member's own disk goes with it, and is switched with its memory
     ENCRYPTED = "encrypted"  # what is copied is encrypted on its way, and both ends have proved who they are
+    REALTIME = "realtime"  # a member's copy has the CPU time that it is promised before it runs, or there is none
     ABORT_AFTER_DRAIN = "abort_after_drain"  # the source can run again although its state was handed over whole
 
 
@@ -66,6 +68,24 @@ class Migrated:
     bytes: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromisedThread:
+    """A thread that is promised real-time CPU, and what its host's kernel says of it now.
+
+    `wanted`, `found`: how it is to be scheduled, and is, in the kernel's terms; `found` None if the thread has ended.
+    `ran_us`, `waited_us`: since it began, on a CPU and for one. `instead`: why it is not by the host's first policy.
+    """
+
+    name: str
+    promise: Reservation
+    wanted: str
+    found: str | None
+    is_kept: bool
+    ran_us: int
+    waited_us: int
+    instead: str | None = None
+
+
 ProgressCallback = Callable[[CopyProgress], None]
 
 
@@ -86,7 +106,10 @@ class Hypervisor(Protocol):
         ...
 
     async def create(self, member: Member, host: HostId) -> None:
-        """Boot `member` on `host`; nothing happens if it runs there already."""
+        """Boot `member` on `host`; nothing happens if it runs there already. It has what it is promised after `resume`.
+
+        PermanentError, and no copy, if the host cannot keep what the member is promised; so has `prepare`.
+        """
         ...
 
     async def prepare(self, member: Member, host: HostId, *, autostart: bool = False) -> None:
@@ -94,6 +117,10 @@ class Hypervisor(Protocol):
 
         With `autostart` it runs by itself as soon as it is whole, as `migrate` needs it; else only on `resume`.
         """
+        ...
+
+    async def promises(self, host: HostId) -> Mapping[MemberId, Sequence[PromisedThread]]:
+        """The members on the host that are promised real-time CPU; PermanentError if it cannot keep all at once."""
         ...
 
     async def copy(self, member: Member, *, source: HostId, target: HostId, progress: ProgressCallback) -> CopyRound:
@@ -121,7 +148,7 @@ class Hypervisor(Protocol):
         ...
 
     async def resume(self, member: Member, host: HostId) -> float:
-        """Let the copy on `host` run, and announce it to its segments; returns the hypervisor's time of it."""
+        """Let the copy on `host` run with what it is promised, and announce it to its segments; the time of it."""
         ...
 
     async def abandon(self, member: Member, *, source: HostId) -> None:

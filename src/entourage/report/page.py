@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from entourage.report import values
+from entourage.report.latency_chart import latency_chart
 from entourage.report.markup import Markup, join, tag
 from entourage.report.picture import Details, path_picture
 from entourage.report.sections import (
@@ -76,6 +77,27 @@ def render_move(document: Mapping[str, Any]) -> str:
         ),
         tag("section", tag("h2", "The switch"), move_section(document, name="switch"), class_="card"),
     )  # fmt: skip
+
+
+def render_noisy(document: Mapping[str, Any]) -> str:
+    """The HTML page of a story with noisy neighbours."""
+    cases = document["cases"]
+    worst, best = (cases[number].get("p999_ms") for number in (1, 2))
+    said = (
+        f"Beside noisy neighbours one of a thousand packets takes longer than {values.ms(worst)},"
+        f" with real-time CPU than {values.ms(best)}"
+    )
+    return _page(
+        said,
+        tag("header", tag("p", "Entourage demo · noisy neighbours", class_="kicker"), tag("h1", said)),
+        tag(
+            "section",
+            tag("h3", "Through router, firewall and load balancer to a server, and back"),
+            latency_chart(cases, title="How many packets took longer than so long"),
+            class_="card",
+        ),
+        tag("section", tag("div", panel("Machine", pairs(document.get("machine"))), class_="panels"), class_="card"),
+    )
 
 
 def _page(title: str, header: Markup, *body: object) -> str:

@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 
+from entourage.model.realtime import Promise
 from entourage.model.world import Role
 from entourage.spec.nodes import Scalar
+from entourage.spec.problems import Position
 from entourage.spec.values import Found
 
 
@@ -37,6 +39,7 @@ class MemberDraft:
     cpu: Found[float] | None = None
     dirty_rate: float = 0.0
     disk: int = 0
+    realtime: tuple[Promise, Position] | None = None
     ports: tuple[PortDraft, ...] | None = None
 
     def segments(self) -> frozenset[str] | None:

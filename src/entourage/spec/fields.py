@@ -79,6 +79,10 @@ class Fields:
         """Where the key is written; KeyError if it is not."""
         return self._keys[key].at
 
+    def node(self, key: str) -> Node | None:
+        """What was written as the value of a key, whatever its kind."""
+        return self._nodes.get(key)
+
     def scalar(self, key: str) -> Scalar | None:
         """The single value of a key."""
         node = self._nodes.get(key)

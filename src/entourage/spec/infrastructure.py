@@ -6,6 +6,7 @@ from entourage.model.world import Host, Infrastructure, InterSiteLink, Region, S
 from entourage.spec.fields import Fields, as_mapping, as_scalar, named
 from entourage.spec.nodes import Mapping, Node, Scalar
 from entourage.spec.problems import Position, Problems, quote
+from entourage.spec.realtime import CPUS_EXAMPLE, read_realtime_cpus
 from entourage.spec.values import read_choice
 
 _HOST = {"memory": "2 GiB", "cpu": "2"}
@@ -59,11 +60,12 @@ def _host(site: SiteId, name: Scalar, value: Node, problems: Problems) -> Host |
     body = as_mapping(value, what, problems, example="{memory: 2 GiB, cpu: 2}")
     if body is None:
         return None
-    fields = Fields(body, problems, what=what, required=_HOST, at=name.at)
+    fields = Fields(body, problems, what=what, required=_HOST, optional={"realtime": CPUS_EXAMPLE}, at=name.at)
     memory, cpu = fields.quantity("memory", MEMORY), fields.cores("cpu")
+    realtime = read_realtime_cpus(fields, problems)
     if memory is None or cpu is None:
         return None
-    return Host(id=host_id(site=site, host=name.text), memory=round(memory.value), cpu=cpu.value)
+    return Host(id=host_id(site=site, host=name.text), memory=round(memory.value), cpu=cpu.value, realtime=realtime)
 
 
 def _links(top: Fields, known: list[str] | None, problems: Problems) -> tuple[InterSiteLink, ...]:

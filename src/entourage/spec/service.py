@@ -1,13 +1,14 @@
 """A service, its segments, members and chain: from the node tree to the model."""
 
 from entourage.model.ids import MemberId, SegmentId, ServiceId, SiteId
-from entourage.model.units import BYTE_RATE, MEMORY
+from entourage.model.units import BYTE_RATE, DURATION, MEMORY
 from entourage.model.world import FailedTarget, Host, Infrastructure, Interface, Member, Role, Segment, Service
 from entourage.spec.chain import read_chain
 from entourage.spec.drafts import MemberDraft, PortDraft, SegmentDraft
 from entourage.spec.fields import Fields, as_mapping, named
 from entourage.spec.nodes import Node, Scalar
 from entourage.spec.problems import Problems, quote
+from entourage.spec.realtime import PROMISE_EXAMPLE, Classes, check_promise, read_classes, read_promise
 from entourage.spec.segments import check_addresses, check_segments, read_segments
 from entourage.spec.values import Found, read_name
 
@@ -15,7 +16,7 @@ _SMALLEST_GUEST = 128 * 2**20  # bytes; the guest's kernel and its tools need th
 _PORT = {"segment": "inside", "address": "10.20.3.11", "mac": "52:54:00:20:03:11"}
 _PORT_EXAMPLE = "{segment: inside, address: 10.20.3.11, mac: 52:54:00:20:03:11}"
 _MEMBER = {"role": "server", "memory": "128 MiB", "cpu": "0.25", "interfaces": f"[{_PORT_EXAMPLE}]"}
-_MEMBER_OPTIONAL = {"dirty-rate": "1 MB/s", "disk": "64 MiB"}
+_MEMBER_OPTIONAL = {"dirty-rate": "1 MB/s", "disk": "64 MiB", "realtime": PROMISE_EXAMPLE}
 _DISK_STEP = 1 << 20  # a disk is of whole MiB; what is written is rounded up
 _MEMBER_EXAMPLE = f"{{role: server, memory: 128 MiB, cpu: 0.25, interfaces: [{_PORT_EXAMPLE}]}}"
 _TOP = {
@@ -27,7 +28,11 @@ _TOP = {
     "members": f"{{web1: {_MEMBER_EXAMPLE}}}",
     "chain": "[rt, fw, lb, [web1, web2]]",
 }
-_TOP_OPTIONAL = {"if-unverified": "move-back"}
+_TOP_OPTIONAL = {
+    "if-unverified": "move-back",
+    "realtime-classes": f"{{gold: {PROMISE_EXAMPLE}}}",
+    "latency-p999": "60 ms",
+}
 
 
 def read_service(root: Node, infrastructure: Infrastructure, problems: Problems) -> Service | None:
@@ -49,12 +54,15 @@ def read_service(root: Node, infrastructure: Infrastructure, problems: Problems)
     home = fields.choice("home", "site", [s.id for s in infrastructure.sites])
     if_unverified = fields.choice("if-unverified", "policy", [policy.value for policy in FailedTarget])
     segments = read_segments(fields, problems)
-    members = _read_members(fields, segments, problems)
+    members = _read_members(fields, segments, read_classes(fields, problems), problems)
+    latency = fields.quantity("latency-p999", DURATION)
     if segments is not None:
         check_segments(segments, fields.at("segments"), problems)
     if members is not None:
         check_addresses(members, segments, problems)
         _check_capacity(members, infrastructure, problems)
+        if latency is not None and not problems.count:
+            _check_latency(members, problems)
     chain = read_chain(fields, members, segments, problems)
     if problems.count or name is None or prefix is None or address is None or home is None:
         return None
@@ -67,7 +75,16 @@ def read_service(root: Node, infrastructure: Infrastructure, problems: Problems)
         chain=tuple(tuple(map(MemberId, stage)) for stage in chain or ()),
         home=SiteId(home.value),
         if_unverified=FailedTarget.STAY if if_unverified is None else FailedTarget(if_unverified.value),
+        latency_p999_s=None if latency is None else latency.value / 1000,
     )
+
+
+def _check_latency(members: list[MemberDraft], problems: Problems) -> None:
+    """A latency can be promised only if every appliance is promised CPU time."""
+    for draft in members:
+        if draft.role not in (None, Role.SERVER) and draft.realtime is None:
+            words = f"{quote(draft.name.text)} is promised no real-time CPU, and latency-p999 counts on it"
+            problems.add(draft.name.at, words, hint=f"add realtime: {PROMISE_EXAMPLE}")
 
 
 def _segment(draft: SegmentDraft) -> Segment | None:
@@ -88,6 +105,7 @@ def _member(draft: MemberDraft) -> Member | None:
         interfaces=tuple(i for p in draft.ports or () if (i := _interface(p)) is not None),
         dirty_rate=draft.dirty_rate,
         disk=draft.disk,
+        realtime=None if draft.realtime is None else draft.realtime[0],
     )
 
 
@@ -97,17 +115,21 @@ def _interface(port: PortDraft) -> Interface | None:
     return Interface(segment=SegmentId(port.segment.value), address=port.address.value, mac=port.mac.value)
 
 
-def _read_members(top: Fields, segments: list[SegmentDraft] | None, problems: Problems) -> list[MemberDraft] | None:
+def _read_members(
+    top: Fields, segments: list[SegmentDraft] | None, classes: Classes | None, problems: Problems
+) -> list[MemberDraft] | None:
     node = top.mapping("members")
     if node is None:
         return None
     if not node.entries:
         problems.add(node.at, "there is no member", hint=f"define at least one server: {_TOP['members']}")
     known = None if segments is None else [s.name.text for s in segments]
-    return [_read_member(*entry, known, problems) for entry in named(node, "member", problems)]
+    return [_read_member(*entry, known, classes, problems) for entry in named(node, "member", problems)]
 
 
-def _read_member(name: Scalar, value: Node, known: list[str] | None, problems: Problems) -> MemberDraft:
+def _read_member(
+    name: Scalar, value: Node, known: list[str] | None, classes: Classes | None, problems: Problems
+) -> MemberDraft:
     what = f"member {quote(name.text)}"
     body = as_mapping(value, what, problems, example=_MEMBER_EXAMPLE)
     if body is None:
@@ -124,6 +146,7 @@ def _read_member(name: Scalar, value: Node, known: list[str] | None, problems: P
         dirty_rate=0.0 if dirty_rate is None else dirty_rate.value,
         disk=0 if disk is None else -(-round(disk.value) // _DISK_STEP) * _DISK_STEP,
         ports=_read_ports(fields, what, known, problems),
+        realtime=read_promise(fields, classes, problems),
     )
 
 
@@ -171,6 +194,8 @@ def _check_capacity(members: list[MemberDraft], infrastructure: Infrastructure, 
     fast = max(hosts, key=lambda host: (host.cpu, host.memory), default=None)
     if roomy is None or fast is None:
         return
+    for promise, at in (m.realtime for m in members if m.realtime is not None):
+        check_promise(promise, at, hosts, problems)
     for memory, cpu in ((m.memory, m.cpu) for m in members):
         too_large = memory is not None and memory.value > roomy.memory
         too_fast = cpu is not None and cpu.value > fast.cpu

@@ -5,12 +5,13 @@ import asyncio
 from entourage.model.ids import HostId, MemberId
 from entourage.model.world import Member
 from entourage.ports.errors import PermanentError, UnsupportedError
-from entourage.ports.hypervisor import Capability, CopyRound, Migrated, ProgressCallback, RunState
+from entourage.ports.hypervisor import Capability, CopyRound, Migrated, ProgressCallback, PromisedThread, RunState
 from entourage.twin.parts import Copy, Stream
 from entourage.twin.streams import Streams
 from entourage.twin.world import Client, World
 
-_CAPABILITIES = frozenset(Capability) - {Capability.MIGRATE, Capability.MIRROR_DISK, Capability.ENCRYPTED}
+_LACKS = {Capability.MIGRATE, Capability.MIRROR_DISK, Capability.ENCRYPTED, Capability.REALTIME}
+_CAPABILITIES = frozenset(Capability) - _LACKS
 
 
 class TwinHypervisor:
@@ -68,6 +69,10 @@ class TwinHypervisor:
         at = _monitor(member.id, host)
         await self._client.ask("prepare", f"{member.id} {host}", endpoint=at, effect=start)
         await self._client.ask("listen", f"{member.id} {host}", endpoint=at, effect=listen)
+
+    async def promises(self, host: HostId) -> dict[MemberId, list[PromisedThread]]:
+        """None: it has no REALTIME."""
+        return {}
 
     async def copy(self, member: Member, *, source: HostId, target: HostId, progress: ProgressCallback) -> CopyRound:
         """All memory once, then what was dirtied meanwhile is left."""

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from entourage.model.ids import HostId, MemberId
+from entourage.model.realtime import Promise, RealtimeCpus, Reservation
 from entourage.model.world import Host
 from entourage.planner import HostLoad
 from entourage.planner.placing import NoRoomError, place
@@ -95,3 +96,31 @@ def test_a_host_of_unknown_load_is_not_used() -> None:
     assert set(place(members, hosts, loads={world.H2: world.EMPTY}).values()) == {world.H2}
     with pytest.raises(NoRoomError, match="no host at the target has a known load"):
         place(members, hosts, loads={})
+
+
+HALF = Promise(cpu=Reservation(budget_us=300, period_us=1000), io=Reservation(budget_us=200, period_us=1000))
+REALTIME = RealtimeCpus(cpus=(0, 1))
+
+
+def test_a_host_takes_no_more_than_it_can_promise() -> None:
+    members = [replace(m, realtime=HALF) for m in world.snapshot().service.members]  # 0.5 each, 1.9 on each host
+    plenty = (4096 * world.MIB, 8.0)
+    hosts = [replace(host, realtime=REALTIME) for host in _hosts(plenty, plenty)]
+    placement = place(members, hosts, loads=dict.fromkeys((world.H1, world.H2), world.EMPTY))
+    assert [list(placement.values()).count(host) for host in (world.H1, world.H2)] == [3, 2]
+    busy = HostLoad(memory=0, cpu=0.0, promised={MemberId("other"): HALF})
+    placement = place(members[:4], hosts, loads={world.H1: busy, world.H2: busy})
+    assert [list(placement.values()).count(host) for host in (world.H1, world.H2)] == [2, 2]
+
+
+def test_what_cannot_be_promised_is_said_with_numbers() -> None:
+    plenty = (4096 * world.MIB, 8.0)
+    hosts = [*(replace(host, realtime=REALTIME) for host in _hosts(plenty)), *_hosts(plenty, plenty)[1:]]
+    router = replace(world.snapshot().service.member(world.RT), realtime=HALF)
+    busy = HostLoad(memory=0, cpu=0.0, promised={MemberId(f"other{n}"): HALF for n in range(3)})
+    with pytest.raises(NoRoomError) as refused:
+        place([router], hosts, loads={world.H1: busy, world.H2: world.EMPTY})
+    wanted, first, second = refused.value.reasons
+    assert wanted.endswith(", 0.5 of a CPU in real time")
+    assert first.endswith(" and 8 cores left, and 0.4 of a CPU for real time")
+    assert second.endswith(" and 8 cores left, and no real-time CPU to promise")

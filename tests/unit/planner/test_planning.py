@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from entourage.model.ids import HostId, MemberId, SegmentId, ServiceId, SiteId
+from entourage.model.realtime import Promise, RealtimeCpus, Reservation
 from entourage.model.world import Snapshot
 from entourage.planner import CaveatCode, Code, HostLoad, MoveRequest, Outlook, Plan, Refusal, StepKind, Strategy
 from entourage.ports.hypervisor import Capability
@@ -136,6 +137,55 @@ def test_a_member_with_a_disk_needs_a_driver_that_takes_it_along() -> None:
     assert "group needs mirror_disk, which the driver of web1 cannot do" in refusal.verdict.reasons[0]
     plan, diskless = world.planned(with_disk, world.request()), world.planned(snapshot, world.request())
     assert plan.forecast.copy_s > diskless.forecast.copy_s
+
+
+def promising(snapshot: Snapshot, *members: MemberId, latency_p999_s: float | None = None) -> Snapshot:
+    """Those are promised 1 of 5 ms for each thread, and every host has one CPU to promise."""
+    one = Reservation(budget_us=1000, period_us=5000)
+    promised = tuple(
+        replace(m, realtime=Promise(cpu=one, io=one)) if m.id in members else m for m in snapshot.service.members
+    )
+    sites = tuple(
+        replace(site, hosts=tuple(replace(host, realtime=RealtimeCpus(cpus=(0,))) for host in site.hosts))
+        for site in snapshot.infrastructure.sites
+    )
+    return replace(
+        snapshot,
+        infrastructure=replace(snapshot.infrastructure, sites=sites),
+        service=replace(snapshot.service, members=promised, latency_p999_s=latency_p999_s),
+    )
+
+
+def test_a_member_that_is_promised_cpu_time_needs_a_driver_that_can_promise() -> None:
+    promised = promising(world.snapshot(), world.FW)
+    assert isinstance(world.outcome(promised, world.request()), Plan)
+    refusal = world.outcome(promised, world.request(), can=world.EVERYTHING - {Capability.REALTIME})
+    assert isinstance(refusal, Refusal)
+    assert "group needs realtime, which the driver of fw cannot do" in refusal.verdict.reasons[0]
+
+
+def test_a_promised_latency_is_kept_at_the_target_or_the_move_is_refused() -> None:
+    # Two on one host and one on the other, I/O threads first: those wait for 2 and 1 ms, the virtual CPUs for 4 and 2.
+    chain = (world.RT, world.FW, world.LB)
+    assert isinstance(world.outcome(promising(world.snapshot(), *chain, latency_p999_s=0.040), world.request()), Plan)
+    refusal = world.outcome(promising(world.snapshot(), *chain, latency_p999_s=0.0399), world.request())
+    assert isinstance(refusal, Refusal)
+    assert refusal.verdict.code is Code.LATENCY
+    assert refusal.verdict.reasons == (
+        "the appliances may add 40 ms there and back, and 39.9 ms are promised; most of it lb on west/h1",
+        "rt on west/h2 may add 8 ms",
+        "fw on west/h1 may add 16 ms",
+        "lb on west/h1 may add 16 ms",
+    )
+
+
+def test_a_latency_is_not_promised_by_a_member_that_is_promised_nothing() -> None:
+    without = promising(world.snapshot(), world.RT, world.FW, latency_p999_s=1.0)
+    refusal = world.outcome(without, world.request())
+    assert isinstance(refusal, Refusal)
+    assert refusal.verdict.reasons == (
+        "lb is promised no real-time CPU on west/h1: nothing can be said of how long packets wait there",
+    )
 
 
 def test_a_link_that_memory_outruns_is_refused_with_both_rates() -> None:

@@ -211,7 +211,11 @@ CASES = [
         "    interfaces: *ports\n    was:\n",
         [
             ("18:17", "alias '*ports' is not allowed", "write the value out where it is needed"),
-            ("19:5", "unknown key 'was' in member 'rt'", "use one of role, memory, cpu, interfaces, dirty-rate, disk"),
+            (
+                "19:5",
+                "unknown key 'was' in member 'rt'",
+                "use one of role, memory, cpu, interfaces, dirty-rate, disk, realtime",
+            ),
         ],
         id="alias",
     ),

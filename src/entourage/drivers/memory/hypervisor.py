@@ -6,7 +6,15 @@ from entourage.drivers.memory.world import STEP_S, MemoryCopy, MemoryStream, Mem
 from entourage.model.ids import HostId, MemberId
 from entourage.model.world import Member
 from entourage.ports.errors import PermanentError, UnsupportedError
-from entourage.ports.hypervisor import Capability, CopyProgress, CopyRound, Migrated, ProgressCallback, RunState
+from entourage.ports.hypervisor import (
+    Capability,
+    CopyProgress,
+    CopyRound,
+    Migrated,
+    ProgressCallback,
+    PromisedThread,
+    RunState,
+)
 
 _PAGE = 4096
 
@@ -54,6 +62,10 @@ class MemoryHypervisor:
                 self._put(member, host, RunState.INCOMING).autostart = autostart
             elif known.state is not RunState.INCOMING:
                 raise PermanentError(f"{member.id} on {host}: a copy is there already, and it is {known.state.value}")
+
+    async def promises(self, host: HostId) -> dict[MemberId, list[PromisedThread]]:
+        """None: it has no REALTIME."""
+        return {}
 
     async def copy(self, member: Member, *, source: HostId, target: HostId, progress: ProgressCallback) -> CopyRound:
         """All memory once, then what was dirtied meanwhile is left."""

@@ -8,6 +8,7 @@ from typing import Any
 from entourage.drivers.qemu.disk import Mirror
 from entourage.drivers.qemu.gate import StreamGate
 from entourage.drivers.qemu.monitor import GONE, Monitor, MonitorEvent
+from entourage.drivers.qemu.promises import Hastening
 from entourage.drivers.qemu.proxy import ExportProxy
 from entourage.model.ids import HostId
 from entourage.model.world import Member
@@ -32,6 +33,7 @@ class Copying:
         self.stopped_at: float | None = None
         self.resumed_at: float | None = None
         self.is_told_to_stop = False
+        self.hastening: Hastening | None = None  # the thread that sends
         self.is_favoured = False  # both ends' main threads, since the first refresh
         self._passes = 0
         self._memory_left = 0  # bytes of memory to be sent in the next pass
@@ -42,6 +44,8 @@ class Copying:
 
     async def release(self) -> None:
         """Break the streams off. May be called twice."""
+        if self.hastening is not None:
+            self.hastening.cancel()
         if self.gate is not None:
             await asyncio.to_thread(self.gate.release)
         if self.proxy is not None:

@@ -5,7 +5,6 @@ The stream of a held copy passes a gate (see `gate`); everything else is QEMU's 
 """
 
 import asyncio
-import socket
 import subprocess
 import time
 from contextlib import suppress
@@ -13,18 +12,19 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
 
-from entourage.drivers.netns import Namespace
-from entourage.drivers.qemu import disk, tls
+from entourage.drivers.qemu import disk, promises, tls
 from entourage.drivers.qemu import process as qemu
 from entourage.drivers.qemu.cancelling import break_streams, wait_ended
+from entourage.drivers.qemu.connecting import connect_from
 from entourage.drivers.qemu.copying import Copying
 from entourage.drivers.qemu.gate import StreamGate
 from entourage.drivers.qemu.monitor import GONE, Monitor, MonitorEvent, cut_off
 from entourage.drivers.qemu.proxy import ExportProxy
 from entourage.model.ids import HostId, MemberId
+from entourage.model.realtime import Promise
 from entourage.model.world import Member
 from entourage.ports.errors import DriverError, OutcomeUnknownError, PermanentError
-from entourage.ports.hypervisor import Capability, CopyRound, Migrated, ProgressCallback, RunState
+from entourage.ports.hypervisor import Capability, CopyRound, Migrated, ProgressCallback, PromisedThread, RunState
 
 FIRST_PORT, PORTS = 7100, 100  # where migration streams arrive
 _UNLIMITED = 1 << 40  # bytes/s: the link is the limit, not QEMU
@@ -40,7 +40,6 @@ _DISK_PACE = 12_500_000  # bytes/s, 100 Mbit/s: half of a small link, the member
 _MONITOR_DEADLINE_S = 20.0
 _CANCEL_S = 0.5  # QEMU answers within some ms, unless it hangs in a stream that nobody reads
 _EVENT_DEADLINE_S = 5.0
-_CONNECT_DEADLINE_S = 10.0
 _GREETING_S = 2.0
 
 _RUN_STATES = {
@@ -82,6 +81,7 @@ class QemuHypervisor:
         self._accel = accel
         self._only_look = only_look
         self._instances: dict[tuple[MemberId, HostId], _Instance] = {}
+        self._promising: dict[HostId, asyncio.Lock] = {}
 
     def capabilities(self) -> frozenset[Capability]:
         """All that the port knows of."""
@@ -132,12 +132,14 @@ class QemuHypervisor:
         if member.disk:
             encryption = {} if access.identity is None else tls.OF_EXPORT
             instance.disk_port = await disk.export(instance.monitor, address=address, encryption=encryption)
-        for port in range(FIRST_PORT, FIRST_PORT + PORTS):
-            with suppress(PermanentError):
-                await instance.monitor.execute("migrate-incoming", uri=f"tcp:{address}:{port}")
-                instance.port = port
-                return
-        raise PermanentError(f"{member.id} on {host}: no free port between {FIRST_PORT} and {FIRST_PORT + PORTS - 1}")
+        uri = f"tcp:{address}:{FIRST_PORT},to={FIRST_PORT + PORTS - 1}"
+        await instance.monitor.execute("migrate-incoming", uri=uri)
+        instance.port = int((await instance.monitor.execute("query-migrate"))["socket-address"][0]["port"])
+
+    async def promises(self, host: HostId) -> dict[MemberId, list[PromisedThread]]:
+        """What the files of the copies there and the kernel say."""
+        looked = await asyncio.to_thread(promises.look, self._machines.access(host))
+        return {member: [thread.told() for thread in threads] for member, threads in looked.items()}
 
     async def copy(self, member: Member, *, source: HostId, target: HostId, progress: ProgressCallback) -> CopyRound:
         """Start pre-copy through a gate and hold it when the first pass is over."""
@@ -147,10 +149,11 @@ class QemuHypervisor:
         assert port is not None
         # Before the stream is connected: with TLS the target's QEMU answers nobody from then on until it flows.
         await self._mirror(copying)
-        connection = await self._connect(source, (self._machines.access(target).address, port))
+        connection = await connect_from(self._machines.access(source), (self._machines.access(target).address, port))
         gate = await asyncio.to_thread(StreamGate, connection, name=member.id)
         copying.gate = gate
         await monitor.send_fd(gate.qemu_end.fileno(), name=f"gate-{member.id}")
+        gate.qemu_has_it()
         shown = asyncio.create_task(copying.show_progress(monitor, progress))
         try:
             gate.open(pace=_COPY_PACE)
@@ -211,7 +214,11 @@ class QemuHypervisor:
             raise PermanentError(f"{member.id} on {host}: its state has not arrived whole, it cannot run")
         if state is RunState.RUNNING and instance.resumed_at is None:
             instance.resumed_at = time.time()  # it ran before we were connected: nobody told us since when
-        await instance.monitor.execute("cont")
+        access = self._machines.access(host)
+        with suppress(PermanentError):  # users first
+            promises.wake(access, member.id)
+        with promises.hurried(access, member.id):
+            await instance.monitor.execute("cont")
         resumed_at = await self._event_time(instance, "resumed_at")
         if instance.copying is not None:
             # Not longer than needed: its main thread also carries the guest's packets, and would starve the guest.
@@ -276,6 +283,7 @@ class QemuHypervisor:
         monitor = (await self._instance(member.id, source)).monitor
         port = (await self._instance(member.id, target)).port
         await self._mirror(copying)
+        promises.wake(self._machines.access(target), member.id)
         shown = asyncio.create_task(copying.show_progress(monitor, progress))
         try:
             await monitor.execute("migrate", uri=f"tcp:{self._machines.access(target).address}:{port}")
@@ -295,6 +303,7 @@ class QemuHypervisor:
             raise PermanentError(f"{member.id} on {source}: a copy is under way already")
         await self._encrypt(at_source.monitor, source, at_target.monitor, target)
         at_source.copying = at_target.copying = copying
+        copying.hastening = promises.hasten(self._machines.access(source), member.id)
         await self._enable(at_source.monitor, keeps_disk=bool(member.disk))
         await at_source.monitor.execute(
             "migrate-set-parameters",
@@ -318,28 +327,13 @@ class QemuHypervisor:
     def _favour_once(self, member: MemberId, copying: Copying) -> None:
         if not copying.is_favoured:  # to look for the processes takes time that the stop of all has not
             copying.is_favoured = True
+            promises.wake(self._machines.access(copying.target), member)
             self._favour(member, copying.source, copying.target, yes=True)
 
     def _favour(self, member: MemberId, *hosts: HostId, yes: bool) -> None:
         """Favour the main threads of the member's QEMUs on these hosts; or no longer."""
         for host in hosts:
-            pid = qemu.running_pid(qemu.instance_paths(self._machines.access(host), member))
-            if pid is not None:
-                qemu.favour(pid, yes=yes)
-
-    async def _connect(self, source: HostId, address: tuple[str, int]) -> socket.socket:
-        """A connection from the source's host; a socket stays in the namespace that it was made in."""
-        netns = self._machines.access(source).netns
-        try:
-            if netns is None:
-                return await asyncio.to_thread(_connect, address)
-            namespace = Namespace(netns)
-            try:
-                return await namespace.do(lambda _: _connect(address))
-            finally:
-                namespace.close()
-        except OSError as error:
-            raise PermanentError(f"no connection from {source} to {address[0]}:{address[1]}: {error}") from error
+            qemu.favour(qemu.instance_paths(self._machines.access(host), member), yes=yes)
 
     async def _mirror(self, copying: Copying) -> None:
         """Bring the target's disk to what the source's is, and keep it so; nothing for a member without a disk."""
@@ -351,7 +345,7 @@ class QemuHypervisor:
             encryption = None if sending.identity is None else tls.context(sending.identity)
         except OSError as error:
             raise PermanentError(f"{copying.source} has no usable certificate: {error}") from error
-        connection = await self._connect(copying.source, (receiving.address, target.disk_port))
+        connection = await connect_from(sending, (receiving.address, target.disk_port))
         server = copying.target if receiving.identity is None else receiving.identity.name
         proxy = await ExportProxy.connect(connection, export=disk.NODE, encryption=encryption, server=server)
         copying.proxy = proxy
@@ -422,7 +416,20 @@ class QemuHypervisor:
                 await asyncio.sleep(0.02)
             else:
                 instance.child = child
-                return instance
+                break
+        if member.realtime is not None:
+            await self._promise(member.id, member.realtime, host)
+        return instance
+
+    async def _promise(self, member: MemberId, promise: Promise, host: HostId) -> None:
+        """See that it can be applied, one after another on each host; without, there is no copy of the member."""
+        try:
+            async with self._promising.setdefault(host, asyncio.Lock()):
+                await asyncio.to_thread(promises.promise, self._machines.access(host), member, promise)
+                promises.rest(self._machines.access(host), member)
+        except PermanentError:
+            await self.remove(member, host)
+            raise
 
     async def _instance(self, member: MemberId, host: HostId) -> _Instance:
         """The connection to the copy on the host, made now if there is none that lives."""
@@ -491,9 +498,3 @@ class QemuHypervisor:
         if instance.copying is None:
             raise PermanentError(f"{member}: no copy is under way")
         return instance.copying
-
-
-def _connect(address: tuple[str, int]) -> socket.socket:
-    connection = socket.create_connection(address, timeout=_CONNECT_DEADLINE_S)
-    connection.settimeout(None)
-    return connection

@@ -45,9 +45,6 @@ class StreamGate:
         self._remote.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, _NOTSENT_LOWAT)
         self._remote.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.qemu_end, self._local = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        # QEMU shakes hands for TLS in its main loop, and waits in it on a socket that blocks: users would wait, too. It
-        # makes the socket block when the stream begins (7.2, migration/migration.c, `migrate_fd_connect`).
-        self.qemu_end.setblocking(False)
         self._pace, self._chunk = math.inf, _CHUNK
         self._open = threading.Event()
         self._threads = [
@@ -56,6 +53,15 @@ class StreamGate:
         ]
         for thread in self._threads:
             thread.start()
+
+    def qemu_has_it(self) -> None:
+        """QEMU has got its end, and has not begun to write.
+
+        It shakes hands for TLS in its main loop, and waits in it on a socket that blocks: for two round trips users
+        would wait, too. Both duplicates block or neither does, and QEMU lets all block that it gets
+        (`qio_channel_socket_copy_fds`), and this one again when the stream begins (`migrate_fd_connect`).
+        """
+        self.qemu_end.setblocking(False)
 
     @property
     def is_open(self) -> bool:
@@ -124,9 +130,10 @@ class StreamGate:
 
     def _give_back(self) -> None:
         """What the target says, never held: with TLS its half of the handshake, without TLS nothing."""
-        with suppress(OSError):  # one side is gone: `_forward` is told so as well, and breaks off
+        with suppress(OSError):  # one side is gone: `_forward` is told so as well when it writes, and breaks off
             while answer := self._remote.recv(_CHUNK):
                 self._local.sendall(answer)
-            # The target ends it before the handshake is over when it lets nobody in: the source reads the end then,
-            # and what it still writes is not cut off by that.
+        with suppress(OSError):
+            # The target ends it before the handshake is over when it lets nobody in, or its host is gone: the source
+            # reads the end then, and what it still writes is not cut off by that.
             self._local.shutdown(socket.SHUT_WR)

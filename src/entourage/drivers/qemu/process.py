@@ -12,15 +12,17 @@ from typing import Protocol
 
 from entourage.drivers.qemu.tls import Identity
 from entourage.model.ids import HostId, MemberId
+from entourage.model.realtime import RealtimeCpus
 from entourage.model.world import Member
 from entourage.ports.errors import PermanentError
 
 GUARD_SOCKET = "guard.sock"  # no file of a member is named so
 _KIB = 1024
-# QEMU 7.2 corrupts guests under software emulation when pre-copy takes more than one pass: the fast path of the
+# QEMU before 9.0 corrupts guests under software emulation when pre-copy takes more than one pass: the fast path of the
 # dirty-bitmap sync, taken when memory is a multiple of 64 pages, does not make the emulator notice later writes.
-# 8 KiB more takes the other path. tests/lab/test_qemu_conformance.py would notice. QEMU 9.0 has it mended (its commit
-# 03bfc2188f, "physmem: Fix migration dirty bitmap coherency with TCG memory access", March 2024).
+# 8 KiB more takes the other path, which is slow. tests/lab/test_qemu_conformance.py would notice. Mended by its commit
+# 03bfc2188f, "physmem: Fix migration dirty bitmap coherency with TCG memory access", March 2024.
+_FAST_PATH_MENDED = (9, 0)
 _GRANULE = 8 * _KIB
 _FAST_PATH_MULTIPLE = 64 * 4 * _KIB
 # SCHED_RR priority of QEMU's main thread: above ordinary work, below the lab's relay. Not of its vCPUs: they would keep
@@ -33,7 +35,8 @@ class HostAccess:
     """How to run and reach QEMU on one host. `address` is where migration streams arrive.
 
     `root` is the directory that QEMU is confined to (chroot) and in which its files are; `run_dir` is inside it.
-    `identity` None: the streams from and to this host are not encrypted.
+    `identity` None: the streams from and to this host are not encrypted. `realtime` None: it promises nothing.
+    `version` is QEMU's.
     """
 
     id: HostId
@@ -41,7 +44,9 @@ class HostAccess:
     root: Path
     run_dir: Path
     address: str
+    version: tuple[int, int]
     identity: Identity | None = None
+    realtime: RealtimeCpus | None = None
 
     def inside(self, path: Path) -> str:
         """`path` as a process confined to `root` sees it."""
@@ -82,6 +87,7 @@ class Machines(Protocol):
         ...
 
 
+PROMISE = ".promise"
 ACTING_MONITOR = "compat_monitor0"  # what QEMU calls the first of `InstancePaths.monitors`
 
 
@@ -136,9 +142,14 @@ class InstancePaths:
         """Where its QEMU finds the way of its disk to another host, at the moment in which it connects."""
         return self.base.with_suffix(".mirror")
 
+    @property
+    def promise(self) -> Path:
+        """The real-time CPU that the member is promised, if it is; see `promises`."""
+        return self.base.with_suffix(PROMISE)
+
     def all(self) -> tuple[Path, ...]:
         """Every file of this copy."""
-        return (*self.monitors, self.console, self.log, self.pid, self.disk, self.mirror)
+        return (*self.monitors, self.console, self.log, self.pid, self.disk, self.mirror, self.promise)
 
 
 def instance_paths(access: HostAccess, member: MemberId) -> InstancePaths:
@@ -151,10 +162,10 @@ def guard_socket(access: HostAccess) -> Path:
     return access.run_dir / GUARD_SOCKET
 
 
-def memory_argument(memory: int, *, accel: str) -> str:
-    """The `-m` argument for `memory` bytes, enlarged a little where emulation needs it (see above)."""
+def memory_argument(memory: int, *, accel: str, version: tuple[int, int]) -> str:
+    """The `-m` argument for `memory` bytes, enlarged a little where emulation by that QEMU needs it (see above)."""
     memory = -(-memory // _GRANULE) * _GRANULE  # as QEMU would round it
-    if accel != "kvm" and memory % _FAST_PATH_MULTIPLE == 0:
+    if accel != "kvm" and version < _FAST_PATH_MENDED and memory % _FAST_PATH_MULTIPLE == 0:
         memory += _GRANULE
     return f"{memory // _KIB}K"
 
@@ -169,7 +180,9 @@ def command_line(
     # The description of the device state is for debuggers; it would be most of what is sent while nobody runs.
     arguments += ["-machine", "pc,suppress-vmdesc=on"]
     arguments += ["-accel", accel_argument, "-cpu", "host" if accel == "kvm" else "max"]
-    arguments += ["-m", memory_argument(member.memory, accel=accel), "-smp", "1"]
+    arguments += ["-m", memory_argument(member.memory, accel=accel, version=access.version), "-smp", "1"]
+    if member.realtime is not None and member.realtime.locks_memory:
+        arguments += ["-overcommit", "mem-lock=on"]
     arguments += ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
     arguments += ["-kernel", access.inside(boot.kernel), "-initrd", access.inside(boot.initrd)]
     arguments += ["-append", boot.command_line]
@@ -240,12 +253,16 @@ def running_pid(paths: InstancePaths) -> int | None:
     return None
 
 
-def favour(pid: int, *, yes: bool) -> None:
-    """Let the main thread of a QEMU come before ordinary work; or no longer.
+def favour(paths: InstancePaths, *, yes: bool) -> None:
+    """Let the main thread of a copy's QEMU come before ordinary work; or no longer.
 
     It answers QMP and loads state: a busy host would otherwise let members stop and resume tens of ms apart.
-    Threads made from now on do not inherit it. Without the right to, nothing changes.
+    Threads made from now on do not inherit it. Without the right to, nothing changes, and nothing for a member that is
+    promised real-time CPU: it keeps that.
     """
+    pid = running_pid(paths)
+    if pid is None or paths.promise.exists():
+        return
     policy, priority = (os.SCHED_RR | os.SCHED_RESET_ON_FORK, _FAVOURED) if yes else (os.SCHED_OTHER, 0)
     with suppress(PermissionError, ProcessLookupError):
         os.sched_setscheduler(pid, policy, os.sched_param(priority))

@@ -206,9 +206,7 @@ class Ward:
 
     def _unfavour(self) -> None:
         """Ordinary scheduling for QEMU's main thread: whoever favoured it cannot take that back any more."""
-        pid = running_pid(self._paths)
-        if pid is not None:
-            favour(pid, yes=False)
+        favour(self._paths, yes=False)
 
     async def _disconnect(self) -> None:
         monitor, self._monitor = self._monitor, None
