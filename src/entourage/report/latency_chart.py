@@ -8,10 +8,11 @@ from entourage.report import values
 from entourage.report.markup import Markup, join, tag
 from entourage.report.style import STYLE
 
-WIDTH, LEFT, RIGHT, TOP, PLOT = 1200.0, 96.0, 250.0, 44.0, 330.0
+WIDTH, LEFT, RIGHT, TOP, PLOT = 1200.0, 96.0, 420.0, 44.0, 330.0
 _SHARES = ((0.5, "half"), (0.9, "10 %"), (0.99, "1 %"), (0.999, "0.1 %"), (0.9999, "0.01 %"))
 _DEEPEST = 0.9999
-_LABEL_APART = 20.0
+_LABEL_APART = 28.0
+_COLOURS = 4  # beyond them lines are dashed
 
 
 class _Scales:
@@ -40,15 +41,13 @@ def latency_chart(cases: Sequence[Mapping[str, Any]], *, title: str, standalone:
         return tag("p", f"{title}: {values.NOT_MEASURED}.", class_="missing")
     scales = _Scales([ms for _, points in drawn for _, ms in points])
     said = "; ".join(f"{name}: {_spoken(points)}" for name, points in drawn)
-    ends = _ends(scales, [points[-1] for _, points in drawn])
     return tag(
         "svg",
         tag("style", Markup(STYLE)) if standalone else None,
         tag("title", title),
         tag("desc", said),
         _grid(scales),
-        [_line(scales, name, points, colour=n, label_at=at)
-         for n, ((name, points), at) in enumerate(zip(drawn, ends, strict=True))],
+        [_line(scales, name, points, number=number) for number, (name, points) in enumerate(drawn)],
         class_="chart", role="img", aria_label=f"{title}. {said}", xmlns="http://www.w3.org/2000/svg",
         viewBox=f"0 0 {WIDTH:.0f} {TOP + PLOT + 60:.0f}",
     )  # fmt: skip
@@ -72,23 +71,15 @@ def _grid(scales: _Scales) -> Markup:
     return join(*parts)
 
 
-def _line(scales: _Scales, name: str, points: Sequence[tuple[float, float]], *, colour: int, label_at: float) -> Markup:
+def _line(scales: _Scales, name: str, points: Sequence[tuple[float, float]], *, number: int) -> Markup:
+    """One case, and what it is beside the plot."""
     path = "M" + " L".join(f"{scales.x(ms):.1f} {scales.y(share):.1f}" for share, ms in points)
-    x = scales.x(points[-1][1]) + 10
+    x, y = WIDTH - RIGHT + 24, TOP + 24 + number * _LABEL_APART
+    dashes = None if number < _COLOURS else "7 5"
     return tag(
         "g",
-        tag("path", d=path, class_="median"),
-        tag("text", f"{name}: {values.ms(points[-1][1])}", x=x, y=label_at + 5, class_="strong"),
-        class_=f"line-{colour % 4}",
+        tag("path", d=path, class_="median", stroke_dasharray=dashes),
+        tag("path", d=f"M{x:.0f} {y:.0f}H{x + 36:.0f}", class_="median", stroke_dasharray=dashes),
+        tag("text", f"{name}: {values.ms(points[-1][1])}", x=x + 46, y=y + 5, class_="strong"),
+        class_=f"line-{number % _COLOURS}",
     )
-
-
-def _ends(scales: _Scales, last: Sequence[tuple[float, float]]) -> list[float]:
-    """Where each line's label stands: at its end, or above those that would be under it."""
-    taken: list[float] = []
-    for share, _ in last:
-        at = scales.y(share)
-        while any(abs(at - other) < _LABEL_APART for other in taken):
-            at -= _LABEL_APART
-        taken.append(at)
-    return taken
