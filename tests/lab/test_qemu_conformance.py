@@ -2,8 +2,8 @@
 
 import asyncio
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -220,6 +220,19 @@ def test_a_guest_lives_on_after_a_copy_of_many_passes(machines: LonelyMachines, 
     rounds = asyncio.run(work())
     # On a busy machine it may stop by itself in a late pass; what matters is that there was more than one.
     assert sum(held.stopped_at is None for held in rounds) >= 3, rounds
+
+
+@asynccontextmanager
+async def a_driver(machines: LonelyMachines, *others: MemberId) -> AsyncIterator[QemuHypervisor]:
+    """A driver of these machines; in the end MEMBER and the others are on none of them."""
+    driver = QemuHypervisor(machines, accel=usable_accel())
+    try:
+        yield driver
+    finally:
+        for host in (SOURCE, TARGET):
+            for member in (MEMBER.id, *others):
+                await driver.remove(member, host)
+        await driver.close()
 
 
 def unwell(console: str) -> list[str]:

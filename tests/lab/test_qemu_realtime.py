@@ -5,19 +5,17 @@ import math
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 import pytest
-from test_qemu_conformance import MEMBER, SOURCE, TARGET, LonelyMachines, lonely_machines
+from test_qemu_conformance import MEMBER, SOURCE, TARGET, LonelyMachines, a_driver, lonely_machines
 
 from entourage.drivers.qemu import scheduling
 from entourage.drivers.qemu.driver import QemuHypervisor
 from entourage.drivers.qemu.process import HostAccess, instance_paths, running_pid
 from entourage.drivers.qemu.scheduling import Scheduling
-from entourage.lab.accel import usable_accel
 from entourage.model.ids import HostId, MemberId
 from entourage.model.realtime import Policy, Promise, RealtimeCpus, Reservation
 from entourage.model.world import Member
@@ -26,6 +24,7 @@ from entourage.ports.hypervisor import RunState
 
 pytestmark = pytest.mark.lab
 
+OTHER = MemberId("other")
 CPU, IO = Reservation(budget_us=1000, period_us=10_000), Reservation(budget_us=500, period_us=5000)
 PROMISED = replace(MEMBER, realtime=Promise(cpu=CPU, io=IO))
 FIFO = RealtimeCpus(cpus=(0,))
@@ -47,18 +46,6 @@ def machines() -> Iterator[PromisingMachines]:
         yield PromisingMachines(directory=made.directory)
 
 
-@asynccontextmanager
-async def a_driver(machines: LonelyMachines) -> AsyncIterator[QemuHypervisor]:
-    driver = QemuHypervisor(machines, accel=usable_accel())
-    try:
-        yield driver
-    finally:
-        for host in (SOURCE, TARGET):
-            for member in (MEMBER.id, MemberId("other")):
-                await driver.remove(member, host)
-        await driver.close()
-
-
 async def running(driver: QemuHypervisor, machines: LonelyMachines, member: Member = PROMISED) -> None:
     """Boot it, and let it have what it is promised."""
     await driver.create(member, SOURCE)
@@ -77,7 +64,7 @@ def policies(machines: LonelyMachines, host: HostId) -> dict[str, str]:
 
 def test_what_is_promised_is_applied_to_the_virtual_cpu_and_the_main_thread(machines: PromisingMachines) -> None:
     async def work() -> None:
-        async with a_driver(machines) as driver:
+        async with a_driver(machines, OTHER) as driver:
             await running(driver, machines)
             cpu, io = sorted((await driver.promises(SOURCE))[MEMBER.id], key=lambda thread: thread.name)
             assert cpu.name.startswith("CPU 0/")
@@ -94,7 +81,7 @@ def test_what_is_promised_is_applied_to_the_virtual_cpu_and_the_main_thread(mach
 
 def test_a_copy_has_it_before_its_source_is_stopped_and_takes_it_away_with_itself(machines: PromisingMachines) -> None:
     async def work() -> None:
-        async with a_driver(machines) as driver:
+        async with a_driver(machines, OTHER) as driver:
             await running(driver, machines)
             await driver.prepare(PROMISED, TARGET)
             assert await driver.look(MEMBER.id, TARGET) is RunState.INCOMING
@@ -120,8 +107,8 @@ def test_a_copy_has_it_before_its_source_is_stopped_and_takes_it_away_with_itsel
 @pytest.mark.parametrize("realtime", [None, replace(FIFO, limit=Fraction(1, 4))])
 def test_a_host_that_cannot_keep_it_takes_no_copy(machines: PromisingMachines, realtime: RealtimeCpus | None) -> None:
     async def work() -> None:
-        async with a_driver(machines) as driver:
-            other = replace(PROMISED, id=MemberId("other"))
+        async with a_driver(machines, OTHER) as driver:
+            other = replace(PROMISED, id=OTHER)
             if realtime is not None:
                 await running(driver, machines, other)
             machines.offers.append(realtime)
@@ -137,7 +124,7 @@ def test_a_host_that_cannot_keep_it_takes_no_copy(machines: PromisingMachines, r
 
 def test_a_thread_that_somebody_has_changed_is_seen(machines: PromisingMachines) -> None:
     async def work() -> None:
-        async with a_driver(machines) as driver:
+        async with a_driver(machines, OTHER) as driver:
             await running(driver, machines)
             pid = running_pid(instance_paths(machines.access(SOURCE), MEMBER.id))
             assert pid is not None
@@ -153,7 +140,7 @@ def test_the_kernel_itself_keeps_the_budgets_where_the_host_says_so(machines: Pr
     machines.offers.append(RealtimeCpus(cpus=tuple(range(os.cpu_count() or 1)), policy=Policy.DEADLINE))
 
     async def work() -> None:
-        async with a_driver(machines) as driver:
+        async with a_driver(machines, OTHER) as driver:
             await running(driver, machines)
             cpu, io = sorted((await driver.promises(SOURCE))[MEMBER.id], key=lambda thread: thread.name)
             assert (cpu.wanted, io.wanted) == (
@@ -172,7 +159,7 @@ def test_a_fallback_that_was_declared_is_taken_when_the_kernel_refuses_and_told(
     too_short = replace(PROMISED, realtime=Promise(cpu=Reservation(budget_us=1, period_us=100), io=IO))
 
     async def work() -> None:
-        async with a_driver(machines) as driver:
+        async with a_driver(machines, OTHER) as driver:
             machines.offers.append(everywhere)
             with pytest.raises(PermanentError, match="the kernel refuses SCHED_DEADLINE 1 µs in 100 µs"):
                 await driver.create(too_short, SOURCE)

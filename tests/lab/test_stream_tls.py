@@ -4,8 +4,7 @@ import asyncio
 import os
 import socket
 import ssl
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +16,7 @@ from test_qemu_conformance import (
     SOURCE,
     TARGET,
     LonelyMachines,
+    a_driver,
     certify,
     conforms,
     lonely_machines,
@@ -51,17 +51,6 @@ def machines(authority: Authority) -> Iterator[LonelyMachines]:
         for host in (SOURCE, TARGET):
             certify(made, host, authority)
         yield made
-
-
-@asynccontextmanager
-async def a_driver(machines: LonelyMachines) -> AsyncIterator[QemuHypervisor]:
-    driver = QemuHypervisor(machines, accel=usable_accel())
-    try:
-        yield driver
-    finally:
-        for host in (SOURCE, TARGET):
-            await driver.remove(MEMBER.id, host)
-        await driver.close()
 
 
 @pytest.mark.parametrize("name", CHECKS)

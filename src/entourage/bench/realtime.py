@@ -17,18 +17,17 @@ from pathlib import Path
 from typing import Any
 
 from entourage.bench.admitting import admission_s, simulate
-from entourage.bench.writing import keep, show
-from entourage.chaos.noisy import HOGS, measure, noisy_place
+from entourage.bench.writing import keep, ratio, show
+from entourage.chaos.noisy import HOGS, measure, noisy_lab
 from entourage.chaos.noisy import hogs as noisy_hogs
 from entourage.chaos.reserving import POLICIES, reserve
-from entourage.operations.labs import bring_up, take_down
 from entourage.operations.machine import machine_json
 from entourage.operations.moves import run_move
 from entourage.operations.packets import Packets, figures, window
 from entourage.operations.switching import Shown
 from entourage.planner import MoveRequest
 from entourage.report.latency_chart import latency_chart
-from entourage.wiring import Wired, wire
+from entourage.wiring import Wired
 
 SCHEMA = "entourage.bench-realtime/1"
 LAB = "realtime"
@@ -106,10 +105,6 @@ def _median(values: Sequence[float]) -> float | None:
     return statistics.median(values) if values else None
 
 
-def _ratio(one: float | None, other: float | None) -> float | None:
-    return None if one is None or not other else round(one / other, 3)
-
-
 _NAMES = {"other": "nothing promised", "nice": "nice −20", "fifo": "SCHED_FIFO", "deadline": "SCHED_DEADLINE"}
 
 
@@ -138,33 +133,26 @@ def summary(cases: Sequence[Mapping[str, Any]], moves: Sequence[Mapping[str, Any
         return _median([move["blackout_ms"] for move in moves if move["hogs"] == hogs and move["blackout_ms"]])
 
     return {
-        "p999_unreserved_over_reserved": _ratio(of("other", True, "p999_ms"), of(_RESERVED, True, "p999_ms")),
-        "max_unreserved_over_reserved": _ratio(of("other", True, "max_ms"), of(_RESERVED, True, "max_ms")),
-        "p999_reserved_over_idle": _ratio(of(_RESERVED, True, "p999_ms"), of("other", False, "p999_ms")),
-        "p999_moving_over_before": _ratio(moving("outside_blackout"), moving("before")),
-        "p999_settling_over_before": _ratio(moving("settling"), moving("before")),
-        "blackout_noisy_over_quiet": _ratio(blackout(True), blackout(False)),
+        "p999_unreserved_over_reserved": ratio(of("other", True, "p999_ms"), of(_RESERVED, True, "p999_ms")),
+        "max_unreserved_over_reserved": ratio(of("other", True, "max_ms"), of(_RESERVED, True, "max_ms")),
+        "p999_reserved_over_idle": ratio(of(_RESERVED, True, "p999_ms"), of("other", False, "p999_ms")),
+        "p999_moving_over_before": ratio(moving("outside_blackout"), moving("before")),
+        "p999_settling_over_before": ratio(moving("settling"), moving("before")),
+        "blackout_noisy_over_quiet": ratio(blackout(True), blackout(False)),
     }
 
 
 async def _measured(out: Path, *, runs: int, moves: int, for_s: float) -> Document:
-    await take_down(LAB)
-    place, texts = noisy_place(LAB)
-    wired = wire(place)
-    bench = Bench(wired, out)
-    try:
-        await bring_up(place, texts, lambda *_: None)
+    async with noisy_lab(LAB) as wired:
+        bench = Bench(wired, out)
         for run in range(1, runs + 1):
             for policy, hogs in _CASES:
                 await bench.measure(run, policy, hogs=hogs, for_s=for_s)
-        reserve(wired, _RESERVED, place.service.home)
+        reserve(wired, _RESERVED, wired.place.service.home)
         for run in range(1, moves + 1):
             for hogs in (False, True):
                 await bench.move(run, hogs=hogs)
-    finally:
-        await wired.close()
-        await take_down(LAB)
-    return bench.document(place.accel)
+    return bench.document(wired.place.accel)
 
 
 def main() -> int:

@@ -16,13 +16,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from entourage.bench.writing import keep, show
+from entourage.bench.writing import keep, ratio, show
 from entourage.lab.place import new_place
 from entourage.model.ids import MemberId, SiteId
 from entourage.operations.examples import example_texts
 from entourage.operations.labs import bring_up, take_down
 from entourage.operations.machine import machine_json
 from entourage.operations.moves import add_users, run_move
+from entourage.operations.packets import window
 from entourage.operations.switching import Shown
 from entourage.operations.users import Load, Seen, Users
 from entourage.planner import MoveRequest, Strategy
@@ -57,18 +58,18 @@ class Bench:
             await self._one_run(number, users)
 
     async def _one_run(self, number: int, users: Users) -> None:
-        windows = [await _window(_BASELINE_S)]
+        windows = [await window(_BASELINE_S)]
         moves: list[Document] = []
         for strategy in _STRATEGIES:
             moves.append(await self._move(number, strategy, None))
             self._at = self._other()
-            windows.append(await _window(_WINDOW_AFTER_GROUP_S if strategy is Strategy.GROUP else _WINDOW_S))
+            windows.append(await window(_WINDOW_AFTER_GROUP_S if strategy is Strategy.GROUP else _WINDOW_S))
         members = self._wired.place.service.members
         alone = frozenset({members[(number - 1) % len(members)].id})
         moves.append(await self._move(number, Strategy.GROUP, alone))
-        windows.append(await _window(_WINDOW_S))
+        windows.append(await window(_WINDOW_S))
         moves.append(await self._move(number, Strategy.SERIAL, alone, target=self._at))
-        windows.append(await _window(_WINDOW_S))
+        windows.append(await window(_WINDOW_S))
         await users.wait_logged(windows[-1][1])
         self._keep(moves, windows, users.read())
 
@@ -122,8 +123,8 @@ def summary(moves: Iterable[Document], baselines: Iterable[Document]) -> Documen
     # Alone as a hypervisor moves it by itself, which is what there was before; and alone by the group's own switch.
     result["alone_slowest_pause_ms"] = max((by["serial"] for by in alone.values() if "serial" in by), default=None)
     result["alone_slowest_switched_ms"] = max((by["group"] for by in alone.values() if "group" in by), default=None)
-    result["blackout_over_alone_slowest"] = _ratio(group, result["alone_slowest_pause_ms"])
-    result["blackout_over_alone_slowest_switched"] = _ratio(group, result["alone_slowest_switched_ms"])
+    result["blackout_over_alone_slowest"] = ratio(group, result["alone_slowest_pause_ms"])
+    result["blackout_over_alone_slowest_switched"] = ratio(group, result["alone_slowest_switched_ms"])
     after = [m["ingress"]["first_packet_after_last_resume_ms"] for m in whole["group"] if m["ingress"]]
     result["group"]["first_packet_after_last_resume_ms"] = _median_worst(after)
     result["group"]["near_users_crossings_after"] = max(
@@ -166,11 +167,11 @@ def _near_users(moves: list[Document], baselines: Iterable[Document]) -> Documen
     always_by_run = {baseline["run"]: baseline["requests"][baseline["near"]]["p50_ms"] for baseline in baselines}
     after_by_run = {move["run"]: near_target(move) for move in moves}
     always, after = _median_worst(always_by_run.values()), _median_worst(after_by_run.values())
-    pairs = [_ratio(after_by_run[run], p50) for run, p50 in always_by_run.items() if run in after_by_run]
+    pairs = [ratio(after_by_run[run], p50) for run, p50 in always_by_run.items() if run in after_by_run]
     return {
         "always_there": always,
         "after_group": after,
-        "ratio": _ratio(after["median"], always["median"]),
+        "ratio": ratio(after["median"], always["median"]),
         "pairs": {**_median_worst(pairs), "each": pairs},
     }
 
@@ -180,16 +181,6 @@ def _median_worst(values: Iterable[float | None]) -> dict[str, float | None]:
     if not known:
         return {"median": None, "worst": None}
     return {"median": round(statistics.median(known), 3), "worst": max(known)}
-
-
-def _ratio(value: float | None, to: float | None) -> float | None:
-    return round(value / to, 3) if value is not None and to else None
-
-
-async def _window(seconds: float) -> Window:
-    start = time.time()
-    await asyncio.sleep(seconds)
-    return start, time.time()
 
 
 def _say(move: Document) -> None:

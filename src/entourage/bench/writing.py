@@ -1,8 +1,13 @@
-"""Where a benchmark's document goes."""
+"""What is in a benchmark's document, and where it goes."""
 
 import json
 from pathlib import Path
 from typing import Any
+
+
+def ratio(value: float | None, to: float | None) -> float | None:
+    """Of two figures, rounded; None without one of them, or to nothing."""
+    return round(value / to, 3) if value is not None and to else None
 
 
 def keep(document: dict[str, Any], path: Path) -> None:

@@ -1,13 +1,14 @@
 """Packets through a service's chain beside noisy neighbours, with and without real-time CPU for its members."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from entourage.chaos.hogs import Hogs
 from entourage.chaos.reserving import reserve
-from entourage.lab.place import Place, SpecTexts, new_place
+from entourage.lab.place import new_place
 from entourage.model.ids import SiteId
 from entourage.operations.examples import example
 from entourage.operations.labs import bring_up, read_texts, take_down
@@ -31,10 +32,21 @@ def hogs(yes: bool) -> Hogs:
     return Hogs(processes=HOGS if yes else 0, memory=yes)
 
 
-def noisy_place(lab: str) -> tuple[Place, SpecTexts]:
-    """A lab whose members are promised real-time CPU."""
+@asynccontextmanager
+async def noisy_lab(lab: str, tell: Tell | None = None) -> AsyncIterator[Wired]:
+    """A lab of that name whose members are promised real-time CPU, up as long as the block lasts."""
+    await take_down(lab)
     texts = read_texts(example("sites-realtime.yaml"), example("shop-realtime.yaml"))
-    return new_place(lab, texts), texts
+    place = new_place(lab, texts)
+    wired = wire(place)
+    try:
+        await bring_up(place, texts, lambda *_: None)
+        yield wired
+    finally:
+        if tell is not None:
+            tell.phase("taking the lab down")
+        await wired.close()
+        await take_down(lab)
 
 
 async def measure(
@@ -53,18 +65,11 @@ async def measure(
 async def noisy_story(lab: str, out: Path, *, for_s: float, tell: Tell) -> dict[str, Any]:
     """Bring a lab up, measure the three acts of the story in it, and take it down."""
     tell.phase(f"bringing lab {lab} up")
-    await take_down(lab)
-    place, texts = noisy_place(lab)
-    wired = wire(place)
     cases = []
-    try:
-        await bring_up(place, texts, lambda *_: None)
+    async with noisy_lab(lab, tell) as wired:
+        place = wired.place
         for number, (name, policy, noisy) in enumerate(_STORY, 1):
             tell.act(number, name)
             case = await measure(wired, out, site=place.service.home, policy=policy, noisy=noisy, for_s=for_s)
             cases.append({"name": name, **case})
-    finally:
-        tell.phase("taking the lab down")
-        await wired.close()
-        await take_down(lab)
     return {"schema": SCHEMA, "seconds": for_s, "machine": machine_json(accel=place.accel), "cases": cases}
