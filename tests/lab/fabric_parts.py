@@ -86,7 +86,7 @@ class FakeMember:
         self.label = f"{member}@{host}"
         self.interface = SERVICE.member(member).on(segment)
         self._segment = SERVICE.segment(segment)
-        self._bridge = names.bridge(names.vni(SERVICE, segment))
+        self._bridge = fabric.segment_bridge(segment)
         self._host = Namespace(fabric.netns_path(names.host(host)))
         self._space = Namespace(fabric.netns_path(f"fake-{member}-{host.replace('/', '-')}"))
         self._cable = f"f-{member}"

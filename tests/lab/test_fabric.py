@@ -41,7 +41,12 @@ INTER_SITE = names.inter_site(EAST, WEST)
 @pytest.fixture(scope="module")
 def fabric() -> Iterator[Fabric]:
     fabric = Fabric(lab_name("n"), INFRASTRUCTURE, SERVICE, root=require_lab())
-    asyncio.run(fabric.up())
+
+    async def up() -> None:
+        await fabric.up()
+        await fabric.join()
+
+    asyncio.run(up())
     yield fabric
     asyncio.run(fabric.down())
 

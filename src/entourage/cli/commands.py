@@ -15,6 +15,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document, and
 Service = Annotated[
     str | None, typer.Argument(metavar="SERVICE", help="The service; may be left out where a lab has one.")
 ]
+NamedService = Annotated[str, typer.Argument(metavar="SERVICE", help="The service's name.")]
 To = Annotated[str, typer.Option("--to", metavar="SITE", help="The site to move to.")]
 MoveId = Annotated[str, typer.Argument(metavar="MOVE", help="A move's id, as `entourage moves` lists it.")]
 Only = Annotated[
@@ -56,6 +57,14 @@ class LabUp:
     )
     sites: Annotated[Path | None, typer.Option("--sites", metavar="FILE", help="Sites, links and regions.")] = None
     service: Annotated[Path | None, typer.Option("--service", metavar="FILE", help="The service.")] = None
+    catalogue: Annotated[
+        Path | None,
+        typer.Option(
+            "--catalogue",
+            metavar="FILE",
+            help="What `entourage create` makes services of; the examples' with its sites.",
+        ),
+    ] = None
     rtt: Annotated[str | None, typer.Option("--rtt", metavar="'50 ms'", help="Of every inter-site link.")] = None
     rate: Annotated[str | None, typer.Option("--rate", metavar="'200 Mbit/s'", help="Of every inter-site link.")] = None
     loss: Annotated[str | None, typer.Option("--loss", metavar="'0 %'", help="Of every inter-site link.")] = None
@@ -98,9 +107,10 @@ class LabStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """Where every member runs, where packets enter, and what is not as it should be."""
+    """Where every member runs, where packets enter, and what is not as it should be; of every service, or of one."""
 
-    epilog: ClassVar = _epilog("entourage status", "entourage status --lab far --json")
+    epilog: ClassVar = _epilog("entourage status", "entourage status shop", "entourage status --lab far --json")
+    service: Annotated[str | None, typer.Argument(metavar="SERVICE", help="The service; else all.")] = None
     lab: LabName = LAB
     as_json: Json = False
 
@@ -115,6 +125,7 @@ class Realtime:
         "entourage realtime --seconds 20 --probe",
         note="Exit code 1 if something that was promised is not so.",
     )
+    service: Service = None
     seconds: Annotated[float, typer.Option("--seconds", metavar="S", min=0.1, max=3600, help="How long to watch.")] = 1
     probe: Annotated[
         bool, typer.Option("--probe", help="Send 1,000 packets a second through the chain meanwhile, and time them.")
@@ -190,6 +201,39 @@ class Move:
     ] = False
     sessions: Sessions = 200
     out: Out = OUT
+    lab: LabName = LAB
+    as_json: Json = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Create:
+    """Make a service in a lab that is up, with appliances of its own, from a template of a catalogue.
+
+    It is announced when its members serve, and tried from every region. If anything fails nothing of it is left.
+    """
+
+    epilog: ClassVar = _epilog(
+        "entourage create blue --from web --at east",
+        "entourage create blue --from small --at west --catalogue my-catalogue.yaml --json",
+        note="Ctrl-C takes away what was made. What is left if this is killed: entourage delete SERVICE.",
+    )
+    service: NamedService
+    template: Annotated[str, typer.Option("--from", metavar="TEMPLATE", help="The template.")]
+    site: Annotated[str, typer.Option("--at", metavar="SITE", help="Where it is started.")]
+    catalogue: Annotated[
+        Path | None,
+        typer.Option("--catalogue", metavar="FILE", help="Instead of the lab's own, which it is from then on."),
+    ] = None
+    lab: LabName = LAB
+    as_json: Json = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delete:
+    """Take a service away, whole or half-made: its members, its route, its network. Nothing of it is left."""
+
+    epilog: ClassVar = _epilog("entourage delete blue", "entourage delete blue --lab far --json")
+    service: NamedService
     lab: LabName = LAB
     as_json: Json = False
 

@@ -10,6 +10,7 @@ import typer
 
 from entourage.cli.exits import Exit, Failure, InterruptedByUserError, NeedsRootError, UsageError
 from entourage.lab.errors import LabError
+from entourage.lab.place import WhichServiceError
 from entourage.lab.setup import SetupMissingError
 from entourage.operations.moves import RefusedError
 from entourage.operations.reports import ReportError
@@ -17,12 +18,15 @@ from entourage.operations.words import UnknownNameError
 from entourage.planner import Refusal
 from entourage.ports.errors import DriverError
 from entourage.probe.runner import ProbeError
+from entourage.spec.catalogue import CatalogueError
 from entourage.spec.problems import SpecError
 
 _KINDS: tuple[tuple[type[BaseException], Exit, str], ...] = (
     (UsageError, Exit.USAGE, "usage"),
     (UnknownNameError, Exit.USAGE, "unknown-name"),
     (NeedsRootError, Exit.NEEDS_ROOT, "needs-root"),
+    (WhichServiceError, Exit.USAGE, "unknown-name"),
+    (CatalogueError, Exit.USAGE, "usage"),
     (SetupMissingError, Exit.FAILED, "setup-missing"),
     (LabError, Exit.FAILED, "lab"),
     (DriverError, Exit.FAILED, "driver"),

@@ -1,6 +1,7 @@
 """`entourage lab up`, `lab down` and `lab status`."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import RenderableType
@@ -16,6 +17,7 @@ from entourage.model.units import DURATION, RATE, SHARE, QuantityError, format_m
 from entourage.operations.examples import example
 from entourage.operations.labs import LabState, bring_up, lab_states, look, read_texts, take_down
 from entourage.operations.observe import Observation
+from entourage.spec import read_text
 
 _CONDITIONS = {True: "up", False: "damaged", None: "up, not looked into"}
 
@@ -75,9 +77,12 @@ def status(wanted: LabStatus) -> None:
 
 
 def read_specs(wanted: LabUp) -> SpecTexts:
-    """The two files' texts, which have been checked; by default the examples'. SpecError, UsageError."""
+    """The files' texts, which have been checked; by default the examples'. SpecError, UsageError."""
     sites, service = wanted.sites or example("sites.yaml"), wanted.service or example("shop.yaml")
     texts = read_texts(Path(sites), Path(service), _overrides(wanted))
+    catalogue = wanted.catalogue or (example("catalogue.yaml") if wanted.sites is None else None)
+    if catalogue is not None:
+        texts = replace(texts, catalogue_file=str(catalogue), catalogue=read_text(catalogue))
     texts.parse()
     return texts
 
@@ -142,9 +147,10 @@ def _states_table(states: list[LabState]) -> RenderableType:
             (
                 state.name,
                 "half-made" if state.is_half_made else _CONDITIONS[state.is_whole],
+                ", ".join(name if is_whole else f"{name} (half-made)" for name, is_whole in state.services.items()),
                 f"{state.namespaces}{missing}",
                 network.processes if network else "?",
                 f"{standing} of {len(sessions)} established" if network else "?",
             )
         )
-    return table(("lab", "state", "nodes", "processes", "BGP sessions"), rows)
+    return table(("lab", "state", "services", "nodes", "processes", "BGP sessions"), rows)

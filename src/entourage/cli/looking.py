@@ -8,16 +8,16 @@ from entourage.cli.exits import UsageError, need_root
 from entourage.cli.output import placement_table, show, show_json, table
 from entourage.cli.running import run
 from entourage.engine.groups import group_from_json
-from entourage.lab.place import Place, open_place
+from entourage.lab.place import Place, open_lab, open_place
 from entourage.model.units import format_bytes, format_ms
 from entourage.model.world import FailedTarget
 from entourage.operations.driving import is_being_driven
 from entourage.operations.labs import look
-from entourage.operations.looking import Traced, plan_move, trace_from
+from entourage.operations.looking import Traced, look_at_all, plan_move, trace_from
 from entourage.operations.moves import RefusedError
 from entourage.operations.observe import Observation
 from entourage.operations.recovering import all_moves
-from entourage.operations.words import members_named, region_named, service_named, site_named
+from entourage.operations.words import members_named, region_named, site_named
 from entourage.paths import to_json
 from entourage.planner import MoveRequest, Plan, Refusal, Step, Strategy
 from entourage.report import path_strip, path_text
@@ -28,28 +28,48 @@ from entourage.spec.problems import suggest
 def status(wanted: Status) -> None:
     """Show what is."""
     need_root("status")
-    is_moving = is_being_driven(open_place(wanted.lab))
-    seen = run(lambda _: look(wanted.lab))
+    lab = open_lab(wanted.lab)
+    is_busy = is_being_driven(lab)
+    if wanted.service is None and len(lab.services) != 1:
+        all_seen = run(lambda _: look_at_all(lab))
+    else:
+        service = lab.place(wanted.service).service.id
+        all_seen = [run(lambda _: look(wanted.lab, service=service))]
+    is_moving = is_busy and not any(seen.is_half_made for seen in all_seen)
     if wanted.as_json:
-        show_json({"lab": wanted.lab, "moving": is_moving, **seen.to_json()})
+        services = [seen.to_json() for seen in all_seen]
+        only = services[0] if len(services) == 1 else {}
+        show_json({"lab": wanted.lab, "moving": is_moving, **only, "services": services})
         return
-    oddities: list[RenderableType] = [Text(f"odd: {each}", style="bold red") for each in seen.oddities()]
     if is_moving:
-        oddities = [Text("a move is under way", style="bold cyan")]
-    show(placement_table(seen), *_network(seen), *(oddities or [Text("nothing odd", style="green")]))
+        show(Text("a move is under way", style="bold cyan"))
+    for seen in all_seen:
+        show(*_status_lines(seen, is_busy=is_busy, is_one_of_many=len(lab.services) > 1))
+    if not all_seen:
+        show(f"lab {lab.name} has no service; make one with: entourage create SERVICE --from TEMPLATE --at SITE")
+
+
+def _status_lines(seen: Observation, *, is_busy: bool, is_one_of_many: bool) -> list[RenderableType]:
+    service = seen.snapshot.service
+    head = [Text(f"{service.id}, {service.address}", style="bold")] if is_one_of_many else []
+    verdict: list[RenderableType] = [Text(f"odd: {each}", style="bold red") for each in seen.oddities()]
+    if is_busy:
+        verdict = [Text("it is being made or taken away", style="bold cyan")] if seen.is_half_made else []
+    elif not verdict:
+        verdict = [Text("nothing odd", style="green")]
+    return [*head, placement_table(seen), *_network(seen), *verdict]
 
 
 def trace(wanted: Trace) -> None:
     """Show paths, and how long requests take."""
     need_root("trace")
-    place = open_place(wanted.lab)
-    service = service_named(place, wanted.service)
+    place = open_place(wanted.lab, service=wanted.service)
     regions = [each.id for each in place.infrastructure.regions]
     if wanted.region is not None:
         regions = [region_named(place, wanted.region)]
     traced = run(lambda _: trace_from(place, regions))
     if wanted.as_json:
-        show_json({"service": service, "paths": [each.to_json() for each in traced]})
+        show_json({"service": place.service.id, "paths": [each.to_json() for each in traced]})
         return
     for each in traced:
         show(*_trace_lines(each))
@@ -58,7 +78,7 @@ def trace(wanted: Trace) -> None:
 def plan(wanted: PlanMove) -> None:
     """Show a plan; RefusedError if there is none."""
     need_root("plan")
-    place = open_place(wanted.lab)
+    place = open_place(wanted.lab, service=wanted.service)
     request = request_of(wanted, place)
     planned = run(lambda _: plan_move(place, request))
     if isinstance(planned, Refusal):
@@ -78,8 +98,10 @@ def back_request(wanted: Move, place: Place) -> MoveRequest:
     """The last committed move of the service the other way round; UsageError if there is none, or more is asked."""
     if wanted.to is not None or wanted.only:
         raise UsageError("--back says where to and who: leave --to and --only away")
-    service, strategy = service_named(place, wanted.service), _strategy_named(wanted.strategy)
+    service, strategy = place.service.id, _strategy_named(wanted.strategy)
     for move in all_moves(place):
+        if move.began < place.kept.created:
+            continue  # of a service of that name that is there no more
         if move.document["service"] == service and (move.ended or {}).get("outcome") == "committed":
             group = group_from_json(move.document["group"])
             members = None if len(group.order) == len(place.service.members) else group.members()
@@ -105,7 +127,7 @@ def request_of(wanted: PlanMove | Move, place: Place) -> MoveRequest:
     strategy = _strategy_named(wanted.strategy)
     return MoveRequest(
         waits=isinstance(wanted, Move) and wanted.hold,
-        service=service_named(place, wanted.service),
+        service=place.service.id,
         target=site_named(place, wanted.to),
         members=members_named(place, wanted.only or ()),
         strategy=strategy,

@@ -32,7 +32,7 @@ def move(wanted: Move) -> Exit:
     """Move, and show the report."""
     need_root("move")
     policy = failed_target_policy(wanted)
-    place = open_place(wanted.lab)
+    place = open_place(wanted.lab, service=wanted.service)
     request = replace(back_request(wanted, place) if wanted.back else request_of(wanted, place), if_unverified=policy)
     moves_back = (policy or place.service.if_unverified) is FailedTarget.MOVE_BACK
     if wanted.dry_run:

@@ -15,10 +15,10 @@ from entourage.report.values import ms
 def realtime(wanted: Realtime) -> int:
     """Show promises and what became of them; 1 if one is not kept."""
     need_root("realtime")
-    place = open_place(wanted.lab)
+    place = open_place(wanted.lab, service=wanted.service)
     seen = run(lambda _: watch(place, for_s=wanted.seconds, probes=wanted.probe))
     if wanted.as_json:
-        show_json({"lab": wanted.lab, "seconds": wanted.seconds, **_to_json(seen)})
+        show_json({"lab": wanted.lab, "service": place.service.id, "seconds": wanted.seconds, **_to_json(seen)})
     else:
         show(*_lines(seen))
     return Exit.FAILED if seen.verdicts else Exit.DONE

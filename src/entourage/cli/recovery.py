@@ -13,7 +13,7 @@ from entourage.cli.output import show, show_json, table
 from entourage.cli.running import run
 from entourage.cli.telling import telling
 from entourage.engine.known import KnownMove
-from entourage.lab.place import Place, open_place
+from entourage.lab.place import Lab, Place, open_lab
 from entourage.operations.failed_target import find_owed, move_back_owed
 from entourage.operations.recovering import (
     all_moves,
@@ -36,7 +36,7 @@ _STYLES = {"committed": "green", "under way": "cyan", "interrupted": "bold red",
 def moves(wanted: Moves) -> None:
     """List them."""
     need_root("moves")
-    place = open_place(wanted.lab)
+    place = open_lab(wanted.lab)
     known = all_moves(place)
     if wanted.as_json:
         show_json({"lab": place.name, "moves": [move_json(move, place) for move in known]})
@@ -56,7 +56,7 @@ def moves(wanted: Moves) -> None:
 def resume(wanted: Resume) -> Exit:
     """Bring one to its end that nobody drives, or do again what the last one has left."""
     need_root("resume")
-    place = open_place(wanted.lab)
+    place = open_lab(wanted.lab)
     unfinished = find_unfinished(place, wanted.what)
     if unfinished.ended is None:
         return _recovered(place, as_json=wanted.as_json)
@@ -68,7 +68,7 @@ def resume(wanted: Resume) -> Exit:
 def recover(wanted: Recover) -> Exit:
     """Bring all to their ends that nobody drives."""
     need_root("recover")
-    return _recovered(open_place(wanted.lab), as_json=wanted.as_json)
+    return _recovered(open_lab(wanted.lab), as_json=wanted.as_json)
 
 
 def abort(wanted: Abort) -> Exit:
@@ -83,18 +83,20 @@ def commit(wanted: Commit) -> Exit:
     return _asked(wanted, COMMIT, outcome="committed")
 
 
-async def recover_open(place: Place, tell: Tell) -> dict[str, dict[str, Any]]:
+async def recover_open(lab: Lab, tell: Tell) -> dict[str, dict[str, Any]]:
     """What an orchestrator that died has left open is brought to its end: the results by move."""
-    if not open_moves(place) and find_owed(place) is None:
-        return {}
-    async with _wired(place) as wired:
-        results = await take_over(wired, Shown(progress=tell.progress, phase=tell.phase))
-        owed = find_owed(place)
-        return results if owed is None else results | await move_back_owed(wired, owed, tell)
+    results: dict[str, dict[str, Any]] = {}
+    for service in sorted({str(move.document["service"]) for move in open_moves(lab)}):
+        async with _wired(lab.place(service)) as wired:
+            results |= await take_over(wired, Shown(progress=tell.progress, phase=tell.phase))
+    if (owed := find_owed(lab)) is not None:
+        async with _wired(lab.place(owed.document["service"])) as wired:
+            results |= await move_back_owed(wired, owed, tell)
+    return results
 
 
-async def _finish(place: Place, tell: Tell, unfinished: KnownMove) -> dict[str, dict[str, Any]]:
-    async with _wired(place) as wired:
+async def _finish(lab: Lab, tell: Tell, unfinished: KnownMove) -> dict[str, dict[str, Any]]:
+    async with _wired(lab.place(unfinished.document["service"])) as wired:
         return await finish(wired, Shown(progress=tell.progress, phase=tell.phase), unfinished)
 
 
@@ -109,7 +111,7 @@ async def _wired(place: Place) -> AsyncIterator[Wired]:
 
 def _asked(wanted: Abort | Commit, wish: str, *, outcome: str) -> Exit:
     """Ask whoever drives the move, and tell how it ended; one that nobody drives is recovered."""
-    place = open_place(wanted.lab)
+    place = open_lab(wanted.lab)
     find_open(place, wanted.what)
     result = run(lambda _: ask_of(place, wanted.what, wish))
     if result is None:
@@ -117,7 +119,7 @@ def _asked(wanted: Abort | Commit, wish: str, *, outcome: str) -> Exit:
     return _told({wanted.what: result}, as_json=wanted.as_json, wanted=outcome)
 
 
-def _recovered(place: Place, *, as_json: bool) -> Exit:
+def _recovered(place: Lab, *, as_json: bool) -> Exit:
     with telling(as_json=as_json) as tell:
         results = run(lambda _: recover_open(place, tell))
     return _told(results, as_json=as_json, wanted=None)

@@ -4,8 +4,8 @@ An announcement is one `network … route-map …` statement in the edge's bgpd,
 holds a change for 50 ms before it works on it (fixed in FRR 8.4), once at each router on the way: an update is sent
 51 ms after the command, and the whole provider follows some 100 ms and the links' delays later. Until then the
 tunnel, which is at work at once, carries what still arrives at the source.
-The tunnel for late packets is the kernel's route for the prefix at the edge: by the router member, or by the
-other site's edge.
+The tunnel for late packets is the kernel's route for the prefix at the edge: to the service, or by the other site's
+edge.
 """
 
 import asyncio
@@ -27,6 +27,7 @@ MED: Mapping[Announcement, int] = {
     Announcement.ACTIVE: 50,
     Announcement.STAGED: 100,
 }  # the lowest wins
+SERVICE_LIST = "SERVICE"  # the prefix list of what edges may announce, and provider routers take from them
 _HEARD_WITHIN = 5.0  # seconds until the provider must have what an edge announced
 _LOOK_AGAIN = 0.002  # seconds; BGP tells a third party nothing, so the provider's table is polled
 
@@ -43,6 +44,7 @@ class EdgeRouter:
     namespace: Path  # of the edge, as under /run/netns
     vty: Path  # the edge's bgpd
     uplink: IPv4Address  # the edge's address towards the provider: its next hop
+    delivery: IPv4Address  # where the edge delivers what is for the service
     late: IPv4Address  # the edge's address on the tunnel network
     provider_vty: Path  # the provider router's bgpd
     provider: IPv4Address  # the provider router's address inside the provider: its next hop there
@@ -72,6 +74,15 @@ class FrrIngress:
     def capabilities(self) -> frozenset[IngressCapability]:
         """All but LEASE: bgpd goes on announcing when nobody is there to control it."""
         return frozenset({IngressCapability.STAGE, IngressCapability.FLIP, IngressCapability.TUNNEL_LATE})
+
+    async def admit(self, service: Service, *, sequence: int) -> None:
+        """Let edges announce the service's prefix, and the provider take it: entry `sequence` of their lists."""
+        await self._list(f"ip prefix-list {SERVICE_LIST} seq {sequence} permit {service.prefix}")
+
+    async def expel(self, service: Service, *, sequence: int) -> None:
+        """Take back what `admit` did; nothing if it did not."""
+        entry = f"prefix-list {SERVICE_LIST} seq {sequence} permit {service.prefix}"
+        await self._list(f"no ip {entry}", where=f"ip {entry}")
 
     async def observe(self, service: Service) -> Mapping[SiteId, IngressState]:
         """Each edge's own announcement as bgpd has it, and its route for the prefix as the kernel has it."""
@@ -121,8 +132,8 @@ class FrrIngress:
         await self._route(service, self._edge(source), gateway=self._edge(target).late)
 
     async def untunnel(self, service: Service, *, source: SiteId) -> None:
-        """Route the prefix at `source`'s edge by the first member of the chain again."""
-        await self._route(service, self._edge(source), gateway=first_hop(service))
+        """Route the prefix at `source`'s edge to the service there again."""
+        await self._route(service, self._edge(source), gateway=self._edge(source).delivery)
 
     def _edge(self, site: SiteId) -> EdgeRouter:
         if site not in self._edges:
@@ -136,6 +147,12 @@ class FrrIngress:
     async def _configure(self, site: SiteId, statement: str) -> None:
         router = f"router bgp {self._edge(site).autonomous_system}"
         await self._vtys[site].configure([router, "address-family ipv4 unicast", statement])
+
+    async def _list(self, statement: str, *, where: str = "") -> None:
+        """Change the prefix lists of all routers; `where`: only of those that have this entry."""
+        for vty in (*self._vtys.values(), *self._providers.values()):
+            if not where or f"\n{where}\n" in await vty.show("show running-config"):
+                await vty.configure([statement])
 
     async def _announce(self, prefix: IPv4Network, site: SiteId, announcement: Announcement) -> None:
         edge, provider = self._edge(site), self._providers[site]
@@ -207,11 +224,6 @@ class _Tables:
         lowest = min(self.announced.values())
         preferred = {site for site, med in self.announced.items() if med == lowest}
         return all(self.best.get(s) in ({s} if s in preferred else preferred) for s in self.sites)
-
-
-def first_hop(service: Service) -> IPv4Address:
-    """The address by which an edge delivers: the first member of the chain, on the ingress segment."""
-    return service.member(service.chain[0][0]).on(service.ingress_segment().id).address
 
 
 async def _paths(vty: Vty, prefix: IPv4Network) -> list[dict[str, Any]]:

@@ -143,6 +143,14 @@ class Kernel:
         for index in self._route.link_lookup(ifname=device):
             self._route.link("del", index=index)
 
+    def move(self, device: str, *, namespace: Path) -> None:
+        """Put a device into another namespace, where it is down. A VXLAN endpoint's packets stay in the first one."""
+        handle = os.open(namespace, os.O_RDONLY)
+        try:
+            self._route.link("set", index=self.index(device), net_ns_fd=handle)
+        finally:
+            os.close(handle)
+
     def up(self, device: str, *, mtu: int | None = None, mac: str | None = None) -> None:
         """Bring a device up, with another MTU or MAC if given."""
         extra: dict[str, Any] = {"mtu": mtu} if mtu else {}
@@ -167,6 +175,14 @@ class Kernel:
     def route(self, prefix: IPv4Network, *, gateway: IPv4Address) -> None:
         """Route a prefix by a gateway, in one message: in place of the route that is there, if one is."""
         self._route.route("replace", dst=str(prefix), gateway=str(gateway))
+
+    def unroute(self, prefix: IPv4Network) -> None:
+        """Remove the route for exactly this prefix; nothing if there is none."""
+        try:
+            self._route.route("del", dst=str(prefix))
+        except NetlinkError as error:
+            if error.code != errno.ESRCH:
+                raise
 
     def find_route(self, prefix: IPv4Network) -> Route | None:
         """The main table's route for exactly this prefix."""

@@ -1,4 +1,4 @@
-"""Everything of the lab's network that the kernel does: cables, bridges, VXLAN devices, addresses and routes.
+"""Everything of the lab's network that the kernel does, but what services have of it: cables, addresses, routes.
 
 Each function brings up one part in new namespaces; they are called in the order in which they are written here.
 """
@@ -8,15 +8,14 @@ from collections.abc import Mapping
 from functools import partial
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
-from entourage.drivers.frr import first_hop
 from entourage.drivers.netns import Kernel, Namespace
 from entourage.lab import names
-from entourage.lab.topology import PLAIN_MTU, UNDERLAY_MTU, LinkEnd, Topology, gateway_mac, late_mac
+from entourage.lab.topology import PLAIN_MTU, UNDERLAY_MTU, LinkEnd, Topology, late_mac
 from entourage.model.ids import SiteId
-from entourage.model.world import Host, Segment, Site
+from entourage.model.world import Host, Site
 
 _ROUTER_KINDS = ("edge-", "pop-")
-_ANYWHERE = IPv4Network("0.0.0.0/0")
+ANYWHERE = IPv4Network("0.0.0.0/0")
 _SYSCTLS = {
     "ipv6.conf.all.disable_ipv6": 1,  # no traffic that nobody asked for
     "ipv6.conf.default.disable_ipv6": 1,
@@ -37,12 +36,13 @@ async def create_namespaces(nodes: Namespaces) -> None:
 
     async def one(node: str, namespace: Namespace) -> None:
         await namespace.create()
-        await namespace.do(lambda kernel: _settings(kernel, forwards=node.startswith(_ROUTER_KINDS)))
+        await namespace.do(lambda kernel: settings(kernel, forwards=node.startswith(_ROUTER_KINDS)))
 
     await asyncio.gather(*(one(node, namespace) for node, namespace in nodes.items()))
 
 
-def _settings(kernel: Kernel, *, forwards: bool) -> None:
+def settings(kernel: Kernel, *, forwards: bool) -> None:
+    """What every namespace of a lab has."""
     for key, value in _SYSCTLS.items():
         kernel.sysctl(key, value)
     kernel.sysctl("ipv4.ip_forward", int(forwards))
@@ -82,57 +82,9 @@ async def _join_host(nodes: Namespaces, topology: Topology, site: Site, host: Ho
     def at_host(kernel: Kernel) -> None:
         kernel.up("lan")
         kernel.address("lan", _inside(topology.host_address(host.id), topology.lan(site.id)))
-        kernel.route(_ANYWHERE, gateway=topology.edge_address(site.id))
+        kernel.route(ANYWHERE, gateway=topology.edge_address(site.id))
 
     await nodes[names.host(host.id)].do(at_host)
-
-
-async def join_segments(nodes: Namespaces, topology: Topology) -> None:
-    """The service's segments at every site: on each host, and the ingress segment at the edge with its gateway."""
-    for site in topology.infrastructure.sites:
-        for segment in topology.service.segments:
-            ends = topology.segment_endpoints(site.id, ingress=segment.gateway is not None)
-            for node, local in ends:
-                peers = [address for _, address in ends if address != local]
-                await _join_segment(nodes[node], topology, segment, local=local, peers=peers)
-        await _deliver(nodes[names.edge(site.id)], topology)
-
-
-async def _join_segment(
-    namespace: Namespace, topology: Topology, segment: Segment, *, local: IPv4Address, peers: list[IPv4Address]
-) -> None:
-    number = names.vni(topology.service, segment.id)
-    device, bridge = names.vxlan(number), names.bridge(number)
-
-    def work(kernel: Kernel) -> None:
-        kernel.add_bridge(bridge, mtu=PLAIN_MTU)
-        kernel.add_vxlan(device, vni=number, local=local, learning=True, mtu=PLAIN_MTU)
-        kernel.attach(device, bridge=bridge)
-        for peer in peers:
-            kernel.flood(device, peer=peer)
-
-    await namespace.do(work)
-
-
-async def _deliver(edge: Namespace, topology: Topology) -> None:
-    """The gateway at an edge, and the route for the prefix by the first member, whose MAC the edge knows for good:
-
-    before the group is here ARP would find nobody, and the first packets after the switch would wait for it.
-    """
-    service = topology.service
-    segment = service.ingress_segment()
-    bridge = names.bridge(names.vni(service, segment.id))
-    gateway = segment.gateway
-    assert gateway is not None  # what makes a segment the ingress segment
-
-    def work(kernel: Kernel) -> None:
-        kernel.up(bridge, mac=gateway_mac(gateway))
-        kernel.address(bridge, _inside(gateway, segment.subnet))
-        first = service.member(service.chain[0][0]).on(segment.id)
-        kernel.neighbour(first.address, mac=first.mac, device=bridge)
-        kernel.route(service.prefix, gateway=first_hop(service))
-
-    await edge.do(work)
 
 
 async def join_distant(nodes: Namespaces, topology: Topology) -> None:
@@ -142,7 +94,7 @@ async def join_distant(nodes: Namespaces, topology: Topology) -> None:
             await nodes[end.node].do(partial(_link_end, end=end))
     for region in topology.infrastructure.regions:
         gateway = topology.region_network(region.id)[1]
-        await nodes[names.users(region.id)].do(partial(Kernel.route, prefix=_ANYWHERE, gateway=gateway))
+        await nodes[names.users(region.id)].do(partial(Kernel.route, prefix=ANYWHERE, gateway=gateway))
     for site in topology.infrastructure.sites:
         await _routes_between(nodes, topology, site.id)
         await nodes[names.edge(site.id)].do(partial(_late, topology=topology, site=site.id))

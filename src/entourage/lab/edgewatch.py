@@ -27,11 +27,11 @@ _RECEIVE_BYTES = 4 << 20  # what may come between two looks
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EdgePoint:
-    """Where to watch at one edge: the device towards the provider, and the service's ingress segment."""
+    """Where to watch at one edge: the device towards the provider, and the one that leads to the service."""
 
     namespace: Path
     uplink: str
-    segment: str
+    delivery: str
 
 
 @dataclass(slots=True)
@@ -72,7 +72,7 @@ class EdgeWatch:
             thread.start()
 
     async def seen(self, site: SiteId) -> EdgeTraffic:
-        """What the edge has handed to the first member of the chain."""
+        """What the edge has delivered to the service there."""
         return _traffic(self._delivered.get(site, _Count()))
 
     async def arrived(self, site: SiteId) -> EdgeTraffic:
@@ -112,7 +112,7 @@ class EdgeWatch:
                 _, ancillary, _, (device, _, kind, *_) = tap.recvmsg(1, 64)
             except OSError:  # BlockingIOError: that was all
                 return
-            if device == point.segment and kind == _PACKET_OUTGOING:
+            if device == point.delivery and kind == _PACKET_OUTGOING:
                 count = self._delivered[site]
             elif device == point.uplink and kind != _PACKET_OUTGOING:
                 count = self._arrived[site]

@@ -2,25 +2,28 @@
 
 fabric = Fabric("demo", infrastructure, service)
 await fabric.up()
+await fabric.join()
 ingress = FrrIngress(fabric.edge_routers(), near=fabric.regions_near())
 """
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
-from entourage.drivers.frr import EdgeRouter
+from entourage.drivers.frr import EdgeRouter, FrrIngress
 from entourage.drivers.netns import Kernel, Namespace, prepare_run_dir
 from entourage.drivers.vty import Vty
 from entourage.drivers.vxlan import Endpoint
-from entourage.lab import cabling, daemons, frr, names
+from entourage.lab import cabling, daemons, frr, joining, names
 from entourage.lab.errors import LabError
-from entourage.lab.leftovers import exclusive, leftovers, namespaces, processes_in, remove
+from entourage.lab.hosted import Hosted, check_room
+from entourage.lab.leftovers import exclusive, leftovers, namespaces, processes_in, remove, remove_spaces
 from entourage.lab.setup import lab_root
 from entourage.lab.topology import ENTERPRISE_AS, Topology
 from entourage.model.ids import HostId, RegionId, SegmentId, SiteId
@@ -55,16 +58,28 @@ class LabStatus:
 
 
 class Fabric:
-    """The network of the lab of that name. Any process may make one for a lab that is up: nothing is remembered."""
+    """The network of the lab of that name. Any process may make one for a lab that is up: nothing is remembered.
 
-    def __init__(self, lab: str, infrastructure: Infrastructure, service: Service, *, root: Path | None = None) -> None:
-        self._topology = Topology(lab=lab, infrastructure=infrastructure, service=service)
+    With a `service`, of that number in the lab, it is also what that has of the network.
+    """
+
+    def __init__(
+        self,
+        lab: str,
+        infrastructure: Infrastructure,
+        service: Service | None = None,
+        *,
+        number: int = 0,
+        root: Path | None = None,
+    ) -> None:
+        self._topology = Topology(lab=lab, infrastructure=infrastructure)
+        self._service = None if service is None else Hosted(service=service, number=number)
         self._lab = lab
         self._root = root or lab_root()
         self._hosts: dict[HostId, Namespace] = {}
 
     async def up(self, progress: Progress | None = None) -> None:
-        """Bring the network up, until every edge has heard the regions' routes.
+        """Bring the network up, without any service, until every edge has heard the regions' routes.
 
         LabError if anything of the lab is there already, or if it fails, and then all that was made is gone again.
         """
@@ -85,6 +100,30 @@ class Fabric:
                     raise LabError(f"lab {self._lab} could not be brought up: {error}") from error
                 raise
             _close(nodes)
+
+    async def join(self) -> None:
+        """Make what the service has of the network: segments, routing tables, entries in prefix lists.
+
+        LabError if the service cannot be in a lab. What was made when it fails is there until `part`.
+        """
+        check_room(self._hosted.service, ())
+        async with self._nodes() as nodes:
+            await joining.join(nodes, self._topology, self._hosted)
+        async with self._ingress() as ingress:
+            await ingress.admit(self._hosted.service, sequence=self._hosted.sequence)
+
+    async def part(self) -> None:
+        """Take what the service has of the network away, whatever of it is there; nobody may be plugged in any more."""
+        async with self._nodes() as nodes:
+            await joining.part(nodes, self._topology, self._hosted)
+        await asyncio.to_thread(remove_spaces, self.own_namespaces())
+        async with self._ingress() as ingress:
+            await ingress.expel(self._hosted.service, sequence=self._hosted.sequence)
+
+    def own_namespaces(self) -> list[Path]:
+        """The service's own, those of them that are there."""
+        sites = self._topology.infrastructure.sites
+        return [path for s in sites if (path := self.netns_path(self._hosted.vrf(s.id))).exists()]
 
     async def down(self) -> None:
         """Take everything of the lab away, whatever state it is in, guests included. May be asked for twice."""
@@ -140,6 +179,7 @@ class Fabric:
                 namespace=self.netns_path(names.edge(site.id)),
                 vty=self._vty(names.edge(site.id)),
                 uplink=topology.uplink(site.id)[1].ip,
+                delivery=self._hosted.cable_ends[1].ip,
                 late=topology.late_address(site.id).ip,
                 provider_vty=self._vty(names.pop(site.id)),
                 provider=topology.pop_address(site.id),
@@ -162,15 +202,22 @@ class Fabric:
 
     def segment_devices(self) -> Mapping[SegmentId, str]:
         """The VXLAN device of each segment, the same at every host."""
-        service = self._topology.service
-        return {segment.id: names.vxlan(names.vni(service, segment.id)) for segment in service.segments}
+        return {segment.id: self._hosted.vxlan(segment.id) for segment in self._hosted.service.segments}
+
+    def segment_bridge(self, segment: SegmentId) -> str:
+        """The bridge of a segment, the same at every host."""
+        return self._hosted.bridge(segment)
+
+    def delivery_device(self) -> str:
+        """The device by which an edge delivers what is for the service, the same at every edge."""
+        return self._hosted.cable
 
     async def add_tap(self, host: HostId, member: Member, interface: Interface, *, ifname: str) -> None:
         """Make a persistent TAP at a host for a member's interface, plugged into the interface's segment.
 
         NetworkError if there is a device of that name, or no such host.
         """
-        bridge = names.bridge(names.vni(self._topology.service, interface.segment))
+        bridge = self._hosted.bridge(interface.segment)
 
         def work(kernel: Kernel) -> None:
             kernel.add_tap(ifname, alias=f"{member.id} on {interface.segment}")
@@ -196,24 +243,22 @@ class Fabric:
         topology = self._topology
         await asyncio.to_thread(prepare_run_dir)
         self.run_dir().mkdir(parents=True, exist_ok=True)
-        progress("network namespaces", 0, 6)
+        progress("network namespaces", 0, 5)
         await cabling.create_namespaces(nodes)
-        progress("relay", 1, 6)
+        progress("relay", 1, 5)
         relay = asyncio.create_task(asyncio.to_thread(self._start_relay))
         try:
-            progress("sites", 2, 6)
+            progress("sites", 2, 5)
             await cabling.join_sites(nodes, topology)
-            progress("segments", 3, 6)
-            await cabling.join_segments(nodes, topology)
         finally:
             await asyncio.wait([relay])  # its thread must have ended before anything is taken away
         relay.result()
         await cabling.join_distant(nodes, topology)
-        progress("routers", 4, 6)
+        progress("routers", 3, 5)
         await self._start_routers()
-        progress("routes", 5, 6)
+        progress("routes", 4, 5)
         await self._wait_for_routes(nodes)
-        progress("network is up", 6, 6)
+        progress("network is up", 5, 5)
 
     async def _start_routers(self) -> None:
         configs = {}
@@ -281,6 +326,28 @@ class Fabric:
         finally:
             await vty.close()
         return {peer: str(about.get("state")) for peer, about in summary.get("peers", {}).items()}
+
+    @property
+    def _hosted(self) -> Hosted:
+        assert self._service is not None, "this is about a service, and the fabric was made without one"
+        return self._service
+
+    @asynccontextmanager
+    async def _nodes(self) -> AsyncIterator[Mapping[str, Namespace]]:
+        """Handles on the namespaces in which something of the service is."""
+        nodes = {n: Namespace(self.netns_path(n)) for n in joining.nodes_of(self._topology, self._hosted)}
+        try:
+            yield nodes
+        finally:
+            _close(nodes)
+
+    @asynccontextmanager
+    async def _ingress(self) -> AsyncIterator[FrrIngress]:
+        ingress = FrrIngress(self.edge_routers(), near=self.regions_near())
+        try:
+            yield ingress
+        finally:
+            await ingress.close()
 
     def _host(self, host: HostId) -> Namespace:
         if host not in self._hosts:

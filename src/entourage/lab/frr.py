@@ -4,31 +4,28 @@ import asyncio
 import os
 from pathlib import Path
 
-from entourage.drivers.frr import MED, route_map
+from entourage.drivers.frr import MED, SERVICE_LIST, route_map
 from entourage.lab import names
 from entourage.lab.errors import LabError
 from entourage.lab.setup import FRR_ID
 from entourage.lab.topology import ENTERPRISE_AS, PROVIDER_AS, Topology
 from entourage.model.ids import SiteId
 
-_SERVICE_LIST = "SERVICE"
-
 
 def edge_config(topology: Topology, site: SiteId) -> str:
-    """bgpd's configuration at a site's edge: announces nothing but the service's prefix, and that only when told."""
+    """bgpd's configuration at a site's edge: announces nothing but services' prefixes, and those only when told."""
     pop, edge = topology.uplink(site)
     maps = [f"route-map {route_map(a)} permit 10\n set metric {med}\nexit" for a, med in MED.items()]
     return "\n".join(
         [
             f"hostname {names.edge(site)}",
-            f"ip prefix-list {_SERVICE_LIST} seq 10 permit {topology.service.prefix}",
             *maps,
             "bgp route-map delay-timer 0",
             f"router bgp {ENTERPRISE_AS}",
             *_common(str(edge.ip)),
             *_neighbour(str(pop.ip), PROVIDER_AS),
             " address-family ipv4 unicast",
-            f"  neighbor {pop.ip} prefix-list {_SERVICE_LIST} out",
+            f"  neighbor {pop.ip} prefix-list {SERVICE_LIST} out",
             " exit-address-family",
             "exit",
             "",
@@ -46,14 +43,13 @@ def pop_config(topology: Topology, site: SiteId) -> str:
     return "\n".join(
         [
             f"hostname {names.pop(site)}",
-            f"ip prefix-list {_SERVICE_LIST} seq 10 permit {topology.service.prefix}",
             f"router bgp {PROVIDER_AS}",
             *_common(str(topology.pop_address(site))),
             *_neighbour(str(edge.ip), ENTERPRISE_AS),
             *inside,
             " address-family ipv4 unicast",
             *(f"  network {topology.region_network(region)}" for region in topology.regions_near(site)),
-            f"  neighbor {edge.ip} prefix-list {_SERVICE_LIST} in",
+            f"  neighbor {edge.ip} prefix-list {SERVICE_LIST} in",
             *(f"  neighbor {other} next-hop-self" for other in others),
             " exit-address-family",
             "exit",

@@ -10,11 +10,11 @@ from collections.abc import Iterable
 
 from entourage.drivers.qemu.process import guard_socket
 from entourage.lab import daemons
-from entourage.lab.place import Place
+from entourage.lab.place import Lab
 from entourage.model.ids import HostId
 
 
-async def start_guards(place: Place, hosts: Iterable[HostId]) -> None:
+async def start_guards(place: Lab, hosts: Iterable[HostId]) -> None:
     """Start these hosts' guards; returns when all of them listen. LabError if one does not start."""
     starting = [asyncio.create_task(asyncio.to_thread(_start, place, host)) for host in hosts]
     if not starting:
@@ -25,7 +25,7 @@ async def start_guards(place: Place, hosts: Iterable[HostId]) -> None:
         await asyncio.wait(starting)  # the threads must have ended before anything is taken away
 
 
-def _start(place: Place, host: HostId) -> None:
+def _start(place: Lab, host: HostId) -> None:
     access = place.access(host)
     directory = guard_socket(access).parent
     directory.mkdir(parents=True, exist_ok=True)

@@ -68,6 +68,14 @@ def guest_files(service: Service, member: Member) -> dict[str, GuestFile]:
     return files
 
 
+def greeting(service: Service, server: Member) -> str:
+    """What a server of the service answers to a request for `/`."""
+    return _GREETING.format(service=service.id, server=server.id)
+
+
+_GREETING = "{service} at {server}\n"
+
+
 # The order of packets.
 
 
@@ -400,6 +408,7 @@ def _server(service: Service, member: Member) -> dict[str, GuestFile]:
 
 
 def _nginx(service: Service) -> str:
+    hello = _GREETING.format(service=service.id, server="$hostname").replace("\n", "\\n")
     return f"""\
 user root;
 worker_processes 1;
@@ -418,7 +427,7 @@ http {{
         listen {HTTP_PORT} backlog=4096;
         listen {SESSION_PORT} backlog=4096;
         location = / {{
-            return 200 "{service.id} at $hostname\\n";
+            return 200 "{hello}";
         }}
         location = /echo {{
             return 200 "$hostname $arg_s $arg_n\\n";

@@ -42,13 +42,17 @@ def processes_in(spaces: list[Path]) -> list[int]:
 
 def remove(lab: str, *, root: Path) -> None:
     """End every process of the lab and remove every namespace and file. LabError if a process does not die."""
-    spaces = namespaces(lab)
+    remove_spaces(namespaces(lab))
+    shutil.rmtree(names.run_dir(root, lab), ignore_errors=True)
+
+
+def remove_spaces(spaces: list[Path]) -> None:
+    """End every process in these namespaces, and remove their names. LabError if a process does not die."""
     identities = _identities(spaces)
     _kill(identities)
     for path in spaces:
         remove_name(path)
     _kill(identities)  # what was on its way in by name when the first round looked
-    shutil.rmtree(names.run_dir(root, lab), ignore_errors=True)
 
 
 @contextmanager
@@ -61,8 +65,11 @@ def exclusive(lab: str) -> Iterator[None]:
 
 @contextmanager
 def exclusive_move(lab: str) -> Iterator[None]:
-    """Hold the lab's members against every other process that moves them; LabError if one does now."""
-    taken = f"a move is under way in lab {lab}; wait until it is done, or end it: Ctrl-C there puts everything back"
+    """Hold the lab's members against every other process that moves or makes them; LabError if one does now."""
+    taken = (
+        f"a move is under way in lab {lab}, or a service is made or taken away; "
+        "wait until it is done, or end it: Ctrl-C there puts everything back"
+    )
     with _held(_move_lock(lab), taken=taken):
         yield
 

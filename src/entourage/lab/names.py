@@ -8,13 +8,11 @@ from pathlib import Path
 
 from entourage.drivers.netns import RUN_DIR
 from entourage.lab.errors import LabError
-from entourage.model.ids import HostId, RegionId, SegmentId, SiteId
-from entourage.model.world import Service
+from entourage.model.ids import HostId, RegionId, ServiceId, SiteId
 
 RELAY = "relay"
 LATE_DEVICE = "late"
 LATE_VNI = 0xFFFF00  # the relay counts this VNI and those above it as late packets
-_FIRST_SEGMENT_VNI = 100
 _LAB_NAME = re.compile(r"[a-z][a-z0-9-]{0,14}")
 _RESERVED = frozenset({"frr"})  # FRR has a folder of its own beside those of the labs
 
@@ -54,6 +52,11 @@ def edge(site: SiteId) -> str:
     return f"edge-{site}"
 
 
+def vrf(site: SiteId, service: ServiceId) -> str:
+    """The node of a service's own routing table at a site's edge. A dot is in no id, so it is no other node's name."""
+    return f"vrf-{site}.{service}"
+
+
 def pop(site: SiteId) -> str:
     """The node of the provider's router near a site."""
     return f"pop-{site}"
@@ -82,11 +85,6 @@ def backbone(one: SiteId, other: SiteId) -> str:
 def access(region: RegionId) -> str:
     """The relay's link between a region's users and the provider."""
     return f"access:{region}"
-
-
-def vni(service: Service, segment: SegmentId) -> int:
-    """The VXLAN network identifier of a segment: its position in the service, so the same at every host."""
-    return _FIRST_SEGMENT_VNI + [s.id for s in service.segments].index(segment)
 
 
 def bridge(number: int) -> str:

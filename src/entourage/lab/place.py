@@ -1,14 +1,17 @@
-"""A lab that is up, as the drivers and the commands see it: its record on disk, its hosts, its guests' boot files."""
+"""A lab that is up, as the drivers and the commands see it: its record on disk, its hosts, its guests' boot files.
+
+A `Lab` has any number of services. A `Place` is the lab as one of them sees it: nearly all work is for one service.
+"""
 
 import hashlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from entourage.drivers.qemu.process import BootFiles, HostAccess
+from entourage.drivers.qemu.process import BootFiles, HostAccess, instance_paths, running_pid
 from entourage.drivers.qemu.tls import Identity
 from entourage.drivers.records import sqlite_url
 from entourage.lab import names
@@ -18,14 +21,18 @@ from entourage.lab.edgewatch import EdgePoint
 from entourage.lab.errors import LabError
 from entourage.lab.fabric import Fabric
 from entourage.lab.guests import KERNEL_COMMAND_LINE
+from entourage.lab.hosted import Hosted
 from entourage.lab.image import kernel, write_initrd
+from entourage.lab.kept import Kept, ServiceText, forget_service, keep_service, read_services, write_whole
 from entourage.lab.leftovers import namespaces
 from entourage.lab.setup import lab_root, qemu_version
 from entourage.model.ids import HostId, MemberId, SiteId
 from entourage.model.world import Infrastructure, Member, Service
-from entourage.spec import parse_infrastructure, parse_service
+from entourage.spec import parse_catalogue, parse_infrastructure, parse_service
+from entourage.spec.problems import quote, suggest
 
 _RECORD = "lab.json"
+_SERVICES = "services"  # a folder
 _DATABASE = "database-url"  # not in the record: it may have a password
 _IFNAME_MAX = 15
 UPLINK_DEVICE = "pop"  # an edge's cable to its provider router
@@ -48,42 +55,80 @@ class LinkOverrides:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpecTexts:
-    """What a lab was made from: name and text of two files as they were read, and what was asked for instead."""
+    """What a lab is made from: name and text of files as they were read, and what was asked for instead.
+
+    `catalogue`: what more services of the lab can be made of; None without.
+    """
 
     sites_file: str
     sites: str
     service_file: str
     service: str
     links: LinkOverrides = field(default_factory=LinkOverrides)
+    catalogue_file: str | None = None
+    catalogue: str | None = None
+
+    def infrastructure(self) -> Infrastructure:
+        """The model of the sites; raises SpecError."""
+        return self.links.apply(parse_infrastructure(self.sites, file=self.sites_file))
 
     def parse(self) -> tuple[Infrastructure, Service]:
-        """The model of both; raises SpecError."""
-        infrastructure = self.links.apply(parse_infrastructure(self.sites, file=self.sites_file))
+        """The model of sites and service; raises SpecError, also if the catalogue is wrong."""
+        infrastructure = self.infrastructure()
+        if self.catalogue is not None:
+            parse_catalogue(self.catalogue, file=self.catalogue_file or "", infrastructure=infrastructure)
         return infrastructure, parse_service(self.service, file=self.service_file, infrastructure=infrastructure)
 
 
-class Place:
-    """The lab of that name. Fulfils `entourage.drivers.qemu.process.Machines`."""
+class WhichServiceError(LabError):
+    """It cannot be told which service of a lab is meant; the message says which there are."""
+
+
+class Lab:
+    """The lab of that name, with all of its services."""
 
     def __init__(
         self,
         name: str,
         *,
         infrastructure: Infrastructure,
-        service: Service,
         accel: str,
         is_encrypted: bool = False,
         database: str | None = None,
+        services: tuple[Kept, ...] = (),
     ) -> None:
         """`database`: the URL of the one that moves are kept in, if it is not the lab's own."""
         self.name = name
         self.is_encrypted = is_encrypted
         self.infrastructure = infrastructure
-        self.service = service
+        self.services = services
         self.accel = accel
-        self.fabric = Fabric(name, infrastructure, service)
+        self.fabric = Fabric(name, infrastructure)
         self._root = lab_root()
-        self._database = database
+        self.database = database
+
+    def place(self, service: str | None = None) -> "Place":
+        """The lab as that service sees it; without a name the one that there is. WhichServiceError."""
+        known = [kept.id for kept in self.services]
+        if service is None and len(known) != 1:
+            words = f"has {len(known)} services: {', '.join(known)}; say which" if known else "has no service"
+            raise WhichServiceError(f"lab {self.name} {words}")
+        for each in self.services:
+            if service in (None, each.id):
+                return Place(self, each.hosted)
+        word = service or ""
+        raise WhichServiceError(f"unknown service {quote(word)} in lab {self.name}: {suggest(word, known)}")
+
+    def refresh(self) -> None:
+        """Look again which services the lab has: others may have made some, or taken some away."""
+        self.services = read_services(self.run_dir / _SERVICES, self.infrastructure, self.services)
+
+    def new_place(self, hosted: Hosted, source: ServiceText) -> "Place":
+        """The lab as a service will see it that is about to be made in it."""
+        place = Place(self, hosted)
+        new = Kept(hosted=hosted, source=source, created=time.time(), is_whole=False)
+        place.services = (*self.services, new)
+        return place
 
     @property
     def run_dir(self) -> Path:
@@ -93,8 +138,12 @@ class Place:
     @property
     def moves_url(self) -> str:
         """The database of the lab's moves. Its own goes with it."""
-        given = self._database or _read_if_there(self.run_dir / _DATABASE)
+        given = self.database or _read_if_there(self.run_dir / _DATABASE)
         return given or sqlite_url(self.run_dir / "moves.sqlite")
+
+    def hosts(self) -> list[HostId]:
+        """All hosts of all sites."""
+        return [host.id for site in self.infrastructure.sites for host in site.hosts]
 
     def access(self, host: HostId) -> HostAccess:
         """How to run QEMU on the host."""
@@ -114,10 +163,34 @@ class Place:
 
     def write_certificates(self) -> None:
         """A certificate for every host, where the streams are to be encrypted."""
-        hosts = [host.id for site in self.infrastructure.sites for host in site.hosts]
         if self.is_encrypted:
-            made = {self._identity(h).directory: (names.host(h), str(self.fabric.underlay_address(h))) for h in hosts}
+            made = {
+                self._identity(h).directory: (names.host(h), str(self.fabric.underlay_address(h))) for h in self.hosts()
+            }
             write_certificates(self.name, made)
+
+    def copies(self) -> Iterator[tuple[Member, HostId]]:
+        """Every copy of every service's members that is there, by its process."""
+        for member in (member for each in self.services for member in each.hosted.service.members):
+            for host in self.hosts():
+                if running_pid(instance_paths(self.access(host), member.id)) is not None:
+                    yield member, host
+
+
+class Place(Lab):
+    """A lab as one of its services sees it. Fulfils `entourage.drivers.qemu.process.Machines`."""
+
+    def __init__(self, lab: Lab, hosted: Hosted) -> None:
+        super().__init__(
+            lab.name,
+            infrastructure=lab.infrastructure,
+            accel=lab.accel,
+            is_encrypted=lab.is_encrypted,
+            database=lab.database,
+            services=lab.services,
+        )
+        self.service = hosted.service
+        self.fabric = Fabric(lab.name, lab.infrastructure, hosted.service, number=hosted.number)
 
     def boot(self, member: Member) -> BootFiles:
         """The member's kernel and image."""
@@ -127,6 +200,11 @@ class Place:
         """Write every member's image; they differ in their own files only, never by site."""
         for member in self.service.members:
             write_initrd(self.service, member, self._initrd(member.id))
+
+    def remove_images(self) -> None:
+        """Remove every member's image; nothing if there is none."""
+        for member in self.service.members:
+            self._initrd(member.id).unlink(missing_ok=True)
 
     def console(self, member: MemberId, host: HostId) -> Path:
         """Where the console of the member's copy on the host is written."""
@@ -147,19 +225,39 @@ class Place:
 
     def edge_points(self) -> dict[SiteId, EdgePoint]:
         """Where to watch the users' packets."""
-        segment = names.bridge(names.vni(self.service, self.service.ingress_segment().id))
+        device = self.fabric.delivery_device()
         return {
             site.id: EdgePoint(
-                namespace=self.fabric.netns_path(names.edge(site.id)), uplink=UPLINK_DEVICE, segment=segment
+                namespace=self.fabric.netns_path(names.edge(site.id)), uplink=UPLINK_DEVICE, delivery=device
             )
             for site in self.infrastructure.sites
         }
 
+    def copies_of_others(self) -> dict[tuple[MemberId, HostId], Member]:
+        """The copies of other services' members, which use the same hosts."""
+        own = {member.id for member in self.service.members}
+        return {(member.id, host): member for member, host in self.copies() if member.id not in own}
+
+    @property
+    def kept(self) -> Kept:
+        """The service as the lab keeps it."""
+        return next(each for each in self.services if each.id == self.service.id)
+
+    def keep(self, *, is_whole: bool) -> None:
+        """Write down that the service is there, and whether it is whole."""
+        kept = replace(self.kept, is_whole=is_whole)
+        keep_service(self.run_dir / _SERVICES, kept)
+        self.services = (*(each for each in self.services if each.id != kept.id), kept)
+
+    def forget(self) -> None:
+        """The lab has this service no more."""
+        forget_service(self.run_dir / _SERVICES, self.service.id)
+
     def record(self, texts: SpecTexts) -> None:
-        """Write what `open_place` needs. The last step of bringing a lab up: without it there is no lab to use."""
-        if self._database is not None:
+        """Write what `open_lab` needs. The last step of bringing a lab up: without it there is no lab to use."""
+        if self.database is not None:
             (self.run_dir / _DATABASE).touch(mode=0o600)
-            (self.run_dir / _DATABASE).write_text(self._database)
+            (self.run_dir / _DATABASE).write_text(self.database)
         data = {
             "lab": self.name,
             "created": time.time(),
@@ -167,7 +265,7 @@ class Place:
             "encrypted": self.is_encrypted,
             **asdict(texts),
         }
-        (self.run_dir / _RECORD).write_text(json.dumps(data))
+        write_whole(self.run_dir / _RECORD, json.dumps(data))
 
     def _initrd(self, member: MemberId) -> Path:
         return self.run_dir / f"{member}.initrd"
@@ -177,21 +275,47 @@ def new_place(name: str, texts: SpecTexts, *, is_encrypted: bool = True, databas
     """The place for a lab that is about to be brought up. Raises SpecError, LabError, SetupMissingError."""
     names.check_lab_name(name)
     infrastructure, service = texts.parse()
-    accel = usable_accel()
-    return Place(
-        name,
-        infrastructure=infrastructure,
-        service=service,
-        accel=accel,
-        is_encrypted=is_encrypted,
-        database=database,
-    )
+    lab = Lab(name, infrastructure=infrastructure, accel=usable_accel(), is_encrypted=is_encrypted, database=database)
+    source = ServiceText(file=texts.service_file, text=texts.service)
+    return lab.new_place(Hosted(service=service, number=0), source)
 
 
-def open_place(name: str) -> Place:
+def open_place(name: str, *, service: str | None = None) -> Place:
+    """The lab of that name as a service sees it; without a `service` the one that there is.
+
+    LabError if it is not up, or was left half-way; WhichServiceError.
+    """
+    return open_lab(name).place(service)
+
+
+def open_lab(name: str) -> Lab:
     """The lab of that name, which is up; LabError if it is not, or was left half-way."""
+    data = _read_record(name)
+    lab = Lab(
+        name,
+        infrastructure=_texts(data).infrastructure(),
+        accel=data["accel"],
+        is_encrypted=data.get("encrypted", False),
+    )
+    lab.refresh()
+    return lab
+
+
+def read_catalogue(name: str) -> tuple[str, str] | None:
+    """Name and text of the catalogue that the lab keeps; None if it has none. LabError as `open_lab`."""
+    texts = _texts(_read_record(name))
+    return None if texts.catalogue is None else (texts.catalogue_file or "the catalogue", texts.catalogue)
+
+
+def replace_catalogue(name: str, *, file: str, text: str) -> None:
+    """Keep another catalogue in the lab. LabError as `open_lab`."""
+    data = _read_record(name) | {"catalogue_file": file, "catalogue": text}
+    write_whole(names.run_dir(lab_root(), name) / _RECORD, json.dumps(data))
+
+
+def _read_record(name: str) -> dict[str, Any]:
     names.check_lab_name(name)
-    file = lab_root() / "run" / name / _RECORD
+    file = names.run_dir(lab_root(), name) / _RECORD
     try:
         data: dict[str, Any] = json.loads(file.read_text())
     except FileNotFoundError:
@@ -199,16 +323,12 @@ def open_place(name: str) -> Place:
         if namespaces(name):
             hint = f"it was left half-way; first: entourage lab down --lab {name}"
         raise LabError(f"lab {name} is not up; {hint}") from None
+    return data
+
+
+def _texts(data: dict[str, Any]) -> SpecTexts:
     given = {each.name: data[each.name] for each in fields(SpecTexts)}
-    texts = SpecTexts(**given | {"links": LinkOverrides(**given["links"])})
-    infrastructure, service = texts.parse()
-    return Place(
-        name,
-        infrastructure=infrastructure,
-        service=service,
-        accel=data["accel"],
-        is_encrypted=data.get("encrypted", False),
-    )
+    return SpecTexts(**given | {"links": LinkOverrides(**given["links"])})
 
 
 def _read_if_there(path: Path) -> str | None:

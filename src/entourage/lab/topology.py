@@ -1,6 +1,7 @@
 """What a lab consists of, worked out from the infrastructure alone: nodes, links and addresses. Pure.
 
-All underlay addresses are in 100.64.0.0/10 (RFC 6598), which neither services nor their segments may use.
+What each service adds to it stands in `hosted`. All underlay addresses are in 100.64.0.0/10 (RFC 6598), which neither
+services nor their segments may use.
 The provider is one autonomous system with a router (PoP) near each site; regions and edges hang on their PoP.
 """
 
@@ -14,7 +15,7 @@ from typing import Any
 from entourage.lab import names
 from entourage.lab.errors import LabError
 from entourage.model.ids import HostId, RegionId, SiteId
-from entourage.model.world import Infrastructure, InterSiteLink, Service, Site
+from entourage.model.world import Infrastructure, InterSiteLink, Site
 
 PROVIDER_AS = 64500
 ENTERPRISE_AS = 64510
@@ -49,14 +50,13 @@ class RelayLink:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Topology:
-    """The lab of that name for an infrastructure and one service."""
+    """The lab of that name for an infrastructure."""
 
     lab: str
     infrastructure: Infrastructure
-    service: Service
 
     def check(self) -> None:
-        """LabError if no lab can be made of this: too large, in pieces, or addresses that the underlay needs."""
+        """LabError if no lab can be made of this: too large, or in pieces."""
         world = self.infrastructure
         names.check_lab_name(self.lab)
         for what, count in (
@@ -74,12 +74,9 @@ class Topology:
         for site in world.sites[1:]:
             if site.id not in self.next_hops(world.sites[0].id):
                 raise LabError(f"no link leads from {world.sites[0].id} to {site.id}: add one under `links`")
-        for network in (self.service.prefix, *(s.subnet for s in self.service.segments)):
-            if network.overlaps(UNDERLAY):
-                raise LabError(f"{network} of {self.service.id} overlaps {UNDERLAY}, which the lab itself needs")
 
     def nodes(self) -> tuple[str, ...]:
-        """Every node, each of which is a namespace."""
+        """Every node, each of which is a namespace; without those of services."""
         world = self.infrastructure
         routers = [name for s in world.sites for name in (names.edge(s.id), names.pop(s.id))]
         hosts = [names.host(h.id) for s in world.sites for h in s.hosts]

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from entourage.drivers.netns import Namespace
-from entourage.lab.guests import ALIVE, HTTP_PORT
+from entourage.lab.guests import ALIVE, HTTP_PORT, greeting
 from entourage.model.ids import HostId, MemberId, RegionId
-from entourage.model.world import Service
+from entourage.model.world import Role, Service
 
 _REQUEST_DEADLINE_S = 3.0
 _ANSWERED_WITHIN_S = 10.0  # a service that answers later than that after a switch does not serve
@@ -17,6 +17,7 @@ _TRY_AGAIN_S = 0.2
 _MEASURED = 5
 _HEARTBEAT_DEADLINE_S = 6.0  # guests say that they live each second
 _LOOK_AGAIN_S = 0.1
+_SHOWN = 60  # characters of an answer, in a message
 # What a corrupted guest writes: panics, and the virtio complaint seen with QEMU 7.2 under emulation.
 _BAD_SIGNS = (b"Kernel panic", b"BUG:", b"Oops", b"is not a head", b"entourage-failed")
 
@@ -41,7 +42,7 @@ class LabVerifier:
         namespace = Namespace(path)
         try:
             deadline = time.monotonic() + _ANSWERED_WITHIN_S
-            while (problem := await namespace.do(lambda _: _get(str(service.address)))) is not None:
+            while (problem := await namespace.do(lambda _: _get(service))) is not None:
                 if time.monotonic() > deadline:
                     return f"no request from {region} was answered within {_ANSWERED_WITHIN_S:g} s, the last: {problem}"
                 await asyncio.sleep(_TRY_AGAIN_S)
@@ -98,14 +99,17 @@ def _time_request(connection: http.client.HTTPConnection) -> float:
     return (time.monotonic() - start) * 1000
 
 
-def _get(address: str) -> str | None:
-    """What is wrong with a request for `/`; None if it is answered well."""
-    connection = http.client.HTTPConnection(address, HTTP_PORT, timeout=_REQUEST_DEADLINE_S)
+def _get(service: Service) -> str | None:
+    """What is wrong with a request for `/`; None if a server of this service answers it well."""
+    connection = http.client.HTTPConnection(str(service.address), HTTP_PORT, timeout=_REQUEST_DEADLINE_S)
     try:
         connection.request("GET", "/")
         response = connection.getresponse()
-        response.read()
-        return None if response.status == http.HTTPStatus.OK else f"status {response.status}"
+        said = response.read().decode(errors="replace")
+        if response.status != http.HTTPStatus.OK:
+            return f"status {response.status}"
+        servers = [greeting(service, server) for server in service.of_role(Role.SERVER)]
+        return None if said in servers else f"somebody else answers: {said[:_SHOWN]!r}"
     except (OSError, http.client.HTTPException) as error:
         return str(error) or type(error).__name__
     finally:

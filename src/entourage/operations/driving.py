@@ -9,13 +9,13 @@ from entourage.drivers.records import RecordsError
 from entourage.lab.errors import LabError
 from entourage.lab.guards import start_guards
 from entourage.lab.leftovers import exclusive_move, is_being_moved
-from entourage.lab.place import Place
+from entourage.lab.place import Lab
 from entourage.operations.switching import Shown
 from entourage.wiring import Wired
 
 
 @asynccontextmanager
-async def driving(place: Place) -> AsyncIterator[DrivingRight]:
+async def driving(place: Lab) -> AsyncIterator[DrivingRight]:
     """Hold the lab's members against every other process that moves them; LabError if one does now."""
     with exclusive_move(place.name):
         try:
@@ -45,7 +45,7 @@ async def start_missing_guards(wired: Wired, shown: Shown) -> None:
         await start_guards(wired.place, missing)
 
 
-def is_being_driven(place: Place) -> bool:
+def is_being_driven(place: Lab) -> bool:
     """Whether some process drives a move there now. Only a look: who asks never stands in a move's way."""
     try:
         return is_being_moved(place.name) or is_driven(place.moves_url)

@@ -6,7 +6,7 @@ from typing import Any
 
 from entourage.engine.known import KnownMove
 from entourage.lab.errors import LabError
-from entourage.lab.place import Place
+from entourage.lab.place import Lab
 from entourage.model.ids import MemberId, SiteId
 from entourage.model.world import FailedTarget
 from entourage.operations.moves import RefusedError, run_move
@@ -34,10 +34,15 @@ async def move_back(wired: Wired, document: dict[str, Any], *, out: Path, tell: 
     return str(back["move"])
 
 
-def find_owed(place: Place) -> KnownMove | None:
-    """The last move, if it ended at a target that does not serve, and whoever drove it owes its move back."""
+def find_owed(place: Lab) -> KnownMove | None:
+    """The last move, if it ended at a target that does not serve, and whoever drove it owes its move back.
+
+    None if the lab does not have its service any more.
+    """
     last = next(iter(all_moves(place)), None)
     if last is None or last.document.get("if_unverified") != FailedTarget.MOVE_BACK.value:
+        return None
+    if not any(kept.id == last.document["service"] and kept.created <= last.began for kept in place.services):
         return None
     return last if (last.ended or {}).get("unverified") else None
 

@@ -1,34 +1,24 @@
 """Bringing a lab up with its service running, and taking it down."""
 
 import asyncio
-import os
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from entourage.lab.errors import LabError
 from entourage.lab.fabric import LabStatus
 from entourage.lab.guards import start_guards
-from entourage.lab.guests import FAILED, READY
 from entourage.lab.leftovers import exclusive, exclusive_move, leftovers, namespaces, remove
 from entourage.lab.names import check_lab_name
-from entourage.lab.place import LinkOverrides, Place, SpecTexts, known_labs, open_place
+from entourage.lab.place import LinkOverrides, Place, SpecTexts, known_labs, open_lab, open_place
 from entourage.lab.setup import lab_root
-from entourage.model.ids import HostId, MemberId
-from entourage.model.world import Site
+from entourage.model.ids import ServiceId
 from entourage.operations.observe import Observation, observe
 from entourage.operations.recovering import create_database
-from entourage.planner import HostLoad
-from entourage.planner.latency import check_latency
-from entourage.planner.placing import NoRoomError, place
+from entourage.operations.starting import Progress, placement_of, start_service
 from entourage.spec import read_text
-from entourage.wiring import Wired, wire
-
-_READY_WITHIN_S = 120.0
-_LOOK_AGAIN_S = 0.1
-
-Progress = Callable[[str, int, int], None]  # what is being done, steps done, steps in all
+from entourage.wiring import wire
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +26,8 @@ class LabState:
     """One lab. `is_whole`: it was brought up to its end, every node is there and every BGP session stands.
 
     `network` and `is_whole` are None for one who may not look: that takes root. `is_half_made`: it has no record, so
-    it is still being brought up, or was left half-way; `network` is None then, too.
+    it is still being brought up, or was left half-way; `network` is None then, too. `services`: those of the lab, and
+    whether each is whole.
     """
 
     name: str
@@ -44,6 +35,7 @@ class LabState:
     is_whole: bool | None
     namespaces: int
     network: LabStatus | None
+    services: Mapping[ServiceId, bool] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """The lab for `lab status --json`."""
@@ -54,6 +46,7 @@ class LabState:
             "whole": self.is_whole,
             "namespaces": self.namespaces,
             "network": network,
+            "services": [{"service": service, "half_made": not whole} for service, whole in self.services.items()],
         }
 
 
@@ -76,16 +69,20 @@ async def lab_states(*, may_look: bool) -> list[LabState]:
 async def _lab_state(name: str, *, may_look: bool) -> LabState:
     spaces = len(namespaces(name))
     try:
-        place_ = open_place(name)
+        lab = open_lab(name)
     except LabError:
         return LabState(name=name, is_half_made=True, is_whole=False, namespaces=spaces, network=None)
-    if not may_look:
-        return LabState(name=name, is_half_made=False, is_whole=None, namespaces=spaces, network=None)
-    try:
-        network = await place_.fabric.status()
-    finally:
-        await place_.fabric.close()
-    return LabState(name=name, is_half_made=False, is_whole=network.is_up, namespaces=spaces, network=network)
+    services = {kept.id: kept.is_whole for kept in lab.services}
+    network = None
+    is_whole: bool | None = None
+    if may_look:
+        network = await lab.fabric.status()
+        sites = len(lab.infrastructure.sites)
+        are_joined = all(len(lab.place(service).fabric.own_namespaces()) == sites for service in services)
+        is_whole = network.is_up and are_joined and all(services.values())
+    return LabState(
+        name=name, is_half_made=False, is_whole=is_whole, namespaces=spaces, network=network, services=services
+    )
 
 
 async def bring_up(place_: Place, texts: SpecTexts, progress: Progress) -> None:
@@ -93,18 +90,13 @@ async def bring_up(place_: Place, texts: SpecTexts, progress: Progress) -> None:
 
     Raises LabError, or whatever a driver raised.
     """
-    placement = _placement(place_)
+    placement = placement_of(place_)
     await place_.fabric.up(progress)
     try:
         await asyncio.to_thread(create_database, place_)
         await asyncio.to_thread(place_.write_certificates)
-        await start_guards(place_, (host.id for site in place_.infrastructure.sites for host in site.hosts))
-        await asyncio.to_thread(place_.write_images)
-        wired = wire(place_)
-        try:
-            await _start_service(wired, placement, progress)
-        finally:
-            await wired.close()
+        await start_guards(place_, place_.hosts())
+        await start_service(place_, placement, progress)
         place_.record(texts)
     except BaseException:
         await take_down(place_.name)
@@ -123,102 +115,10 @@ async def take_down(name: str) -> list[str]:
     return found
 
 
-async def look(name: str) -> Observation:
-    """What is in the lab of that name now. LabError if it is not up."""
-    wired = wire(open_place(name), only_look=True)
+async def look(name: str, *, service: str | None = None) -> Observation:
+    """What is of a service in the lab of that name now, by default of the one that there is. LabError if not up."""
+    wired = wire(open_place(name, service=service), only_look=True)
     try:
         return await observe(wired)
     finally:
         await wired.close()
-
-
-def _placement(place_: Place) -> Mapping[MemberId, HostId]:
-    """Where the members are started. LabError if there is no room for them, or a promise cannot be kept."""
-    infrastructure, service = place_.infrastructure, place_.service
-    hosts = infrastructure.site(service.home).hosts
-    for site in infrastructure.sites:
-        _check_shared_cpus(site)
-    empty = {host.id: HostLoad(memory=0, cpu=0.0) for host in hosts}
-    try:
-        placement = place(service.members, hosts, loads=empty)
-    except NoRoomError as error:
-        raise LabError(f"{service.id} has no room at {service.home}: {error}") from error
-    late = check_latency(infrastructure, service, placement, empty)
-    if late is not None:
-        raise LabError(f"{service.id} cannot be started at {service.home}: {'; '.join(late.reasons)}")
-    return placement
-
-
-def _check_shared_cpus(site: Site) -> None:
-    """The lab's hosts share this machine's CPUs. LabError if one is not there, or two hosts of a site promise it."""
-    promise: dict[int, HostId] = {}
-    for host in site.hosts:
-        for cpu in host.realtime.cpus if host.realtime else ():
-            here = f"the lab's hosts share this machine's CPUs, 0 to {(os.cpu_count() or 1) - 1}"
-            if cpu >= (os.cpu_count() or 1):
-                raise LabError(f"{host.id} has CPU {cpu} for real time, and there is none; {here}")
-            if cpu in promise:
-                raise LabError(f"{promise[cpu]} and {host.id} both have CPU {cpu} for real time; {here}")
-            promise[cpu] = host.id
-
-
-async def _start_service(wired: Wired, placement: Mapping[MemberId, HostId], progress: Progress) -> None:
-    place_ = wired.place
-    service = place_.service
-    total = len(service.members)
-    progress("booting guests", 0, total)
-    await asyncio.gather(*(wired.hypervisor.create(m, placement[m.id]) for m in service.members))
-    ready = 0
-
-    async def wait(member: MemberId, host: HostId) -> None:
-        nonlocal ready
-        await _wait_ready(place_, member, host)
-        ready += 1
-        progress(f"{member} serves on {host}", ready, total)
-
-    async with asyncio.TaskGroup() as group:
-        for member, host in placement.items():
-            group.create_task(wait(member, host))
-    await _give_promised(wired, placement)
-    await wired.ingress.activate(service, service.home)
-    problems = await wired.drivers.verifier.problems(service)
-    if problems:
-        raise LabError(f"the service does not work: {'; '.join(problems)}")
-
-
-async def _give_promised(wired: Wired, placement: Mapping[MemberId, HostId]) -> None:
-    """Now that they have booted they get the CPU time that they were promised. LabError if one has not."""
-    for member, host in placement.items():
-        if wired.place.service.member(member).realtime is not None:
-            await wired.hypervisor.resume(wired.place.service.member(member), host)
-    for host in sorted(set(placement.values())):
-        for member, threads in (await wired.hypervisor.promises(host)).items():
-            for thread in threads:
-                if not thread.is_kept:
-                    raise LabError(f"{member} on {host}: promised {thread.wanted}, applied {thread.found}")
-
-
-async def _wait_ready(place_: Place, member: MemberId, host: HostId) -> None:
-    console = place_.console(member, host)
-    content = b""
-    try:
-        async with asyncio.timeout(_READY_WITHIN_S):
-            while READY.encode() not in content:
-                if FAILED.encode() in content:
-                    raise LabError(f"{member} on {host} did not start its role: {_tail(content)}")
-                await asyncio.sleep(_LOOK_AGAIN_S)
-                content = await asyncio.to_thread(_read_if_there, console)
-    except TimeoutError as error:
-        raise LabError(f"{member} on {host} does not serve after {_READY_WITHIN_S:g} s: {_tail(content)}") from error
-
-
-def _read_if_there(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        return b""
-
-
-def _tail(content: bytes) -> str:
-    lines = content.decode(errors="replace").strip().splitlines()
-    return " / ".join(lines[-3:]) if lines else "its console is empty"

@@ -7,7 +7,7 @@ from statistics import median
 from typing import Any
 
 from entourage.lab import names
-from entourage.lab.place import Place
+from entourage.lab.place import Lab, Place
 from entourage.lab.verify import round_trips_ms
 from entourage.model.ids import RegionId
 from entourage.operations.labs import look
@@ -33,9 +33,21 @@ class Traced:
 
 async def trace_from(place: Place, regions: Sequence[RegionId]) -> list[Traced]:
     """The regions' paths now, each tried with a few requests."""
-    seen = await look(place.name)
+    seen = await look(place.name, service=place.service.id)
     # One region after another: they would share a link otherwise.
     return [await _traced(place, seen, region) for region in regions]
+
+
+async def look_at_all(lab: Lab) -> list[Observation]:
+    """What is of every service of the lab, in the order in which they were made."""
+    found = []
+    for kept in lab.services:
+        wired = wire(lab.place(kept.id), only_look=True)
+        try:
+            found.append(await observe(wired))
+        finally:
+            await wired.close()
+    return found
 
 
 async def plan_move(place: Place, request: MoveRequest) -> Plan | Refusal:

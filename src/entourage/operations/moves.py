@@ -56,6 +56,7 @@ def make_plan(wired: Wired, seen: Observation, request: MoveRequest) -> Plan | R
 
 async def admit(wired: Wired, request: MoveRequest) -> Admitted:
     """Plan a move. RefusedError if there is no plan, LabError if the service is not at rest."""
+    wired.place.refresh()  # another service's copies take room, too
     before = await observe(wired)
     oddities = before.oddities()
     if oddities:

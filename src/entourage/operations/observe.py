@@ -2,17 +2,18 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from entourage.model.ids import HostId, MemberId, SegmentId, SiteId
-from entourage.model.world import Snapshot
+from entourage.model.world import Infrastructure, Member, Snapshot
 from entourage.planner import HostLoad
 from entourage.ports.hypervisor import RunState
 from entourage.ports.ingress import Announcement, IngressState
 from entourage.wiring import Wired
 
+HALF_MADE = "{0} is half-made; take it away: entourage delete {0}"
 _NOT_ANNOUNCED = (Announcement.ABSENT, Announcement.UNKNOWN)
 
 
@@ -21,6 +22,7 @@ class Observation:
     """The snapshot that pure layers read, and what else was seen: every copy, every edge, every stretched segment.
 
     `unguarded` has the hosts whose guard does not answer: a member that is paused there would stay so if we died.
+    `others`: the copies of other services' members, of which no more is known than that they are there.
     """
 
     snapshot: Snapshot
@@ -28,24 +30,18 @@ class Observation:
     edges: Mapping[SiteId, IngressState]
     stretched: Mapping[SegmentId, frozenset[SiteId]]
     unguarded: tuple[HostId, ...] = ()
+    others: Mapping[tuple[MemberId, HostId], Member] = field(default_factory=dict)
+    is_half_made: bool = False
 
     def load(self) -> dict[HostId, HostLoad]:
-        """What the copies that are there use of each host."""
-        infrastructure, service = self.snapshot.infrastructure, self.snapshot.service
-        used = {host.id: HostLoad(memory=0, cpu=0.0) for site in infrastructure.sites for host in site.hosts}
-        for member, host in self.copies:
-            needs = service.member(member)
-            before = used[host]
-            used[host] = HostLoad(
-                memory=before.memory + needs.memory,
-                cpu=before.cpu + needs.cpu,
-                promised={**before.promised, **({} if needs.realtime is None else {member: needs.realtime})},
-            )
-        return used
+        """What the copies that are there use of each host, those of other services included."""
+        own = [(self.snapshot.service.member(member), host) for member, host in self.copies]
+        others = [(member, host) for (_, host), member in self.others.items()]
+        return loads_of(self.snapshot.infrastructure, [*own, *others])
 
     def oddities(self) -> list[str]:
         """What should not be there in a service at rest, one line each."""
-        found = []
+        found = [HALF_MADE.format(self.snapshot.service.id)] if self.is_half_made else []
         where: dict[MemberId, list[HostId]] = {}
         for (member, host), state in sorted(self.copies.items()):
             where.setdefault(member, []).append(host)
@@ -67,6 +63,7 @@ class Observation:
         """The observation for `status --json`."""
         return {
             "service": self.snapshot.service.id,
+            "half_made": self.is_half_made,
             "placement": dict(sorted(self.snapshot.placement.items())),
             "copies": [
                 {"member": member, "host": host, "state": state.value}
@@ -82,17 +79,31 @@ class Observation:
         }
 
 
+def loads_of(infrastructure: Infrastructure, copies: Iterable[tuple[Member, HostId]]) -> dict[HostId, HostLoad]:
+    """What these copies use of each host."""
+    used = {host.id: HostLoad(memory=0, cpu=0.0) for site in infrastructure.sites for host in site.hosts}
+    for member, host in copies:
+        before = used[host]
+        used[host] = HostLoad(
+            memory=before.memory + member.memory,
+            cpu=before.cpu + member.cpu,
+            promised={**before.promised, **({} if member.realtime is None else {member.id: member.realtime})},
+        )
+    return used
+
+
 async def observe(wired: Wired) -> Observation:
     """Ask every host for every member, every edge, every provider router, every segment and every guard."""
     place = wired.place
-    hosts = [host.id for site in place.infrastructure.sites for host in site.hosts]
+    hosts = place.hosts()
     pairs = [(member.id, host) for member in place.service.members for host in hosts]
-    states, edges, ingress, stretched, guarded = await asyncio.gather(
+    states, edges, ingress, stretched, guarded, others = await asyncio.gather(
         asyncio.gather(*(wired.hypervisor.look(member, host) for member, host in pairs)),
         wired.ingress.observe(place.service),
         wired.ingress.best_site(place.service),
         wired.segments.observe(place.service),
         asyncio.gather(*(wired.guard.is_there(host) for host in hosts)),
+        asyncio.to_thread(place.copies_of_others),
     )
     copies = {pair: state for pair, state in zip(pairs, states, strict=True) if state is not RunState.ABSENT}
     snapshot = Snapshot(
@@ -103,4 +114,12 @@ async def observe(wired: Wired) -> Observation:
         ingress=ingress,
     )
     unguarded = tuple(host for host, is_there in zip(hosts, guarded, strict=True) if not is_there)
-    return Observation(snapshot=snapshot, copies=copies, edges=edges, stretched=stretched, unguarded=unguarded)
+    return Observation(
+        snapshot=snapshot,
+        copies=copies,
+        edges=edges,
+        stretched=stretched,
+        unguarded=unguarded,
+        others=others,
+        is_half_made=not place.kept.is_whole,
+    )

@@ -133,13 +133,19 @@ async def _forwarded(place: Place, site: SiteId, *, for_s: float) -> Mapping[str
 async def _look(wired: Wired) -> tuple[dict[tuple[HostId, MemberId, str], PromisedThread], list[str]]:
     found: dict[tuple[HostId, MemberId, str], PromisedThread] = {}
     problems = []
-    for host in (host.id for site in wired.place.infrastructure.sites for host in site.hosts):
+    own = {member.id for member in wired.place.service.members}
+    for host in wired.place.hosts():
         try:
             promises: Mapping[MemberId, Sequence[PromisedThread]] = await wired.hypervisor.promises(host)
         except DriverError as error:
             problems.append(str(error))
             continue
-        found |= {(host, member, thread.name): thread for member, threads in promises.items() for thread in threads}
+        found |= {
+            (host, member, thread.name): thread
+            for member, threads in promises.items()
+            if member in own
+            for thread in threads
+        }
     return found, problems
 
 

@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from entourage.drivers.records import MoveRecords, RecordsError, create_records, words_of
 from entourage.engine.known import KnownMove, Recover
 from entourage.lab.errors import LabError
-from entourage.lab.place import Place
+from entourage.lab.place import Lab
 from entourage.operations.driving import driving, is_being_driven, start_missing_guards
 from entourage.operations.switching import Shown, Switch
 from entourage.ports.right import Right
@@ -22,7 +22,7 @@ _DECIDED_AS = "decided_as"  # in a move's document: the move on whose decision i
 
 
 @contextmanager
-def open_records(place: Place) -> Iterator[MoveRecords]:
+def open_records(place: Lab) -> Iterator[MoveRecords]:
     """The lab's records of moves. LabError if they cannot be used; nothing was changed then."""
     try:
         records = MoveRecords(place.moves_url)
@@ -34,7 +34,7 @@ def open_records(place: Place) -> Iterator[MoveRecords]:
         records.close()
 
 
-def create_database(place: Place) -> None:
+def create_database(place: Lab) -> None:
     """The database of the lab's moves, in which none is open. LabError if there cannot be one."""
     from entourage.engine.durable import create_moves  # noqa: PLC0415 - slow to import
 
@@ -56,7 +56,7 @@ def recovering(wired: Wired, records: MoveRecords, right: Right, shown: Shown) -
     return recover
 
 
-def all_moves(place: Place) -> list[KnownMove]:
+def all_moves(place: Lab) -> list[KnownMove]:
     """Every move of the lab, the latest first."""
     from entourage.engine.durable import known_moves  # noqa: PLC0415 - slow to import
 
@@ -67,12 +67,12 @@ def all_moves(place: Place) -> list[KnownMove]:
             raise LabError(f"the moves of lab {place.name} cannot be read: {words_of(error)}") from error
 
 
-def open_moves(place: Place) -> list[KnownMove]:
+def open_moves(place: Lab) -> list[KnownMove]:
     """The moves that have not ended."""
     return [move for move in all_moves(place) if move.ended is None]
 
 
-def require_none_open(place: Place, *, so: str) -> None:
+def require_none_open(place: Lab, *, so: str) -> None:
     """LabError if a move has not ended: to recover it later would undo or repeat what another has done meanwhile.
 
     `so`: how the sentence goes on that says that it did not end.
@@ -82,14 +82,14 @@ def require_none_open(place: Place, *, so: str) -> None:
         raise LabError(f"{', '.join(move.move for move in waiting)} did not end{so}")
 
 
-def state_of(move: KnownMove, place: Place) -> str:
+def state_of(move: KnownMove, place: Lab) -> str:
     """In a word how it ended, or that it is under way, or interrupted."""
     if move.ended is not None:
         return str(move.ended["outcome"])
     return "under way" if is_being_driven(place) else "interrupted"
 
 
-def find_move(place: Place, move: str) -> KnownMove:
+def find_move(place: Lab, move: str) -> KnownMove:
     """The move of that id. LabError if there is none."""
     known = all_moves(place)
     for each in known:
@@ -100,10 +100,13 @@ def find_move(place: Place, move: str) -> KnownMove:
 
 
 async def take_over(wired: Wired, shown: Shown) -> dict[str, dict[str, Any]]:
-    """Bring every open move to its end, and return their results by id. LabError if somebody else drives one."""
+    """Bring every open move of the service to its end, and return their results by id.
+
+    LabError if somebody else drives one.
+    """
     place = wired.place
     async with driving(place) as right:  # nobody else drives a move here, whatever the database says of moves
-        waiting = open_moves(place)
+        waiting = [move for move in open_moves(place) if move.document["service"] == place.service.id]
         if not waiting:
             return {}
         await start_missing_guards(wired, shown)
@@ -137,18 +140,18 @@ async def finish(wired: Wired, shown: Shown, ended: KnownMove) -> dict[str, dict
     return {again: dict(result)}
 
 
-def find_unfinished(place: Place, move: str) -> KnownMove:
+def find_unfinished(place: Lab, move: str) -> KnownMove:
     """The move of that id, which is open; or it is the latest, and ended with problems. LabError if it is neither."""
     found = find_move(place, move)
     if found.ended is None or not found.ended.get("problems"):
         return find_open(place, move)
-    (latest, *_) = all_moves(place)
+    latest = next(each for each in all_moves(place) if each.document["service"] == found.document["service"])
     if latest.move != move:
         raise LabError(f"{move} has ended, and {latest.move} came after it: what it has left is not to be undone now")
     return found
 
 
-def find_open(place: Place, move: str) -> KnownMove:
+def find_open(place: Lab, move: str) -> KnownMove:
     """The move of that id, which has not ended. LabError if there is none, or it has."""
     found = find_move(place, move)
     if found.ended is not None:
@@ -156,7 +159,7 @@ def find_open(place: Place, move: str) -> KnownMove:
     return found
 
 
-def move_json(move: KnownMove, place: Place) -> dict[str, Any]:
+def move_json(move: KnownMove, place: Lab) -> dict[str, Any]:
     """The move as a list of moves has it."""
     group = move.document["group"]
     return {
@@ -172,7 +175,7 @@ def move_json(move: KnownMove, place: Place) -> dict[str, Any]:
     }
 
 
-async def ask_of(place: Place, move: str, wish: str) -> Mapping[str, Any] | None:
+async def ask_of(place: Lab, move: str, wish: str) -> Mapping[str, Any] | None:
     """Ask whoever drives the move for something, and wait for its end: its result, or None if nobody drives it."""
     with open_records(place) as records:
         records.wish(move, wish)

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
-from entourage.lab.place import Place
-from entourage.model.ids import MemberId, RegionId, ServiceId, SiteId
+from entourage.lab.place import Lab, Place
+from entourage.model.ids import MemberId, RegionId, SiteId
 from entourage.spec.problems import quote, suggest
 
 
@@ -14,14 +14,7 @@ class UnknownNameError(Exception):
         super().__init__(f"unknown {kind} {quote(word)} in {where}: {suggest(word, known)}")
 
 
-def service_named(place: Place, word: str | None) -> ServiceId:
-    """The service of that name; without a name the one that there is."""
-    if word is not None and word != place.service.id:
-        raise UnknownNameError("service", word, [place.service.id], where=f"lab {place.name}")
-    return place.service.id
-
-
-def site_named(place: Place, word: str) -> SiteId:
+def site_named(place: Lab, word: str) -> SiteId:
     """The site of that name."""
     sites = [site.id for site in place.infrastructure.sites]
     if word not in sites:
@@ -29,7 +22,7 @@ def site_named(place: Place, word: str) -> SiteId:
     return SiteId(word)
 
 
-def region_named(place: Place, word: str) -> RegionId:
+def region_named(place: Lab, word: str) -> RegionId:
     """The users' region of that name."""
     regions = [region.id for region in place.infrastructure.regions]
     if word not in regions:

@@ -1,6 +1,13 @@
-"""YAML specs of sites and services: read into the model, or refused with every problem at once."""
+"""YAML specs of sites, services and catalogues: read into the model, or refused with every problem at once."""
 
-from entourage.spec.files import load_infrastructure, load_service, parse_infrastructure, parse_service, read_text
+from entourage.spec.files import (
+    load_infrastructure,
+    load_service,
+    parse_catalogue,
+    parse_infrastructure,
+    parse_service,
+    read_text,
+)
 from entourage.spec.problems import Problem, SpecError
 
 __all__ = [
@@ -8,6 +15,7 @@ __all__ = [
     "SpecError",
     "load_infrastructure",
     "load_service",
+    "parse_catalogue",
     "parse_infrastructure",
     "parse_service",
     "read_text",

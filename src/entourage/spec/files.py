@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from entourage.model.world import Infrastructure, Service
+from entourage.spec.catalogue import Catalogue, read_catalogue
 from entourage.spec.infrastructure import read_infrastructure
 from entourage.spec.nodes import Lines, read_document
 from entourage.spec.problems import START, Problems
@@ -39,6 +40,16 @@ def parse_service(text: str, *, file: str, infrastructure: Infrastructure) -> Se
     problems = Problems(file)
     root = read_document(text, problems)
     found = None if root is None else read_service(root, infrastructure, problems)
+    if found is None or problems.count:
+        raise problems.error()
+    return found
+
+
+def parse_catalogue(text: str, *, file: str, infrastructure: Infrastructure) -> Catalogue:
+    """A catalogue from text, checked against `infrastructure`. Raises SpecError with every problem at once."""
+    problems = Problems(file)
+    root = read_document(text, problems)
+    found = None if root is None else read_catalogue(root, infrastructure, problems, file=file, text=text)
     if found is None or problems.count:
         raise problems.error()
     return found

@@ -27,7 +27,7 @@ from entourage.spec.problems import START, Position, Problems, quote
 
 MAX_DEPTH = 20  # the deepest value of a correct spec is at 5
 MAX_NODES = 20_000  # a service of 800 members has that many; comparing many more with each other would take long
-_NULLS = frozenset({"", "~", "null", "Null", "NULL"})
+NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 _LINE_BREAK = re.compile(r"\r\n|\n|\r")
 
 
@@ -160,7 +160,7 @@ class _Builder:
             self._close(Refused(at=at))
         elif isinstance(event, ScalarEvent):
             plain = event.style is None
-            self._close(Scalar(at=at, text=event.value, empty=plain and event.value in _NULLS))
+            self._close(Scalar(at=at, text=event.value, empty=plain and event.value in NULLS))
         elif isinstance(event, MappingStartEvent | SequenceStartEvent):
             return self._open(at, is_mapping=isinstance(event, MappingStartEvent))
         elif isinstance(event, MappingEndEvent | SequenceEndEvent):

@@ -56,6 +56,14 @@ class Problems:
         """Note one problem."""
         self._found.append(Problem(file=self._file, line=at.line, column=at.column, message=message, hint=hint))
 
+    def beside(self) -> "Problems":
+        """Another collection for the same file."""
+        return Problems(self._file)
+
+    def join(self, other: "Problems") -> None:
+        """Note what the other has found, each of it once."""
+        self._found += [found for found in dict.fromkeys(other._found) if found not in self._found]
+
     @property
     def count(self) -> int:
         """How many were found until now."""

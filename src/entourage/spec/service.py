@@ -17,6 +17,7 @@ _PORT = {"segment": "inside", "address": "10.20.3.11", "mac": "52:54:00:20:03:11
 _PORT_EXAMPLE = "{segment: inside, address: 10.20.3.11, mac: 52:54:00:20:03:11}"
 _MEMBER = {"role": "server", "memory": "128 MiB", "cpu": "0.25", "interfaces": f"[{_PORT_EXAMPLE}]"}
 _MEMBER_OPTIONAL = {"dirty-rate": "1 MB/s", "disk": "64 MiB", "realtime": PROMISE_EXAMPLE}
+MEMBER_KEYS = {**_MEMBER, **_MEMBER_OPTIONAL}  # with an example of each one's value
 _DISK_STEP = 1 << 20  # a disk is of whole MiB; what is written is rounded up
 _MEMBER_EXAMPLE = f"{{role: server, memory: 128 MiB, cpu: 0.25, interfaces: [{_PORT_EXAMPLE}]}}"
 _TOP = {
@@ -28,19 +29,22 @@ _TOP = {
     "members": f"{{web1: {_MEMBER_EXAMPLE}}}",
     "chain": "[rt, fw, lb, [web1, web2]]",
 }
+CLASSES, CLASSES_EXAMPLE = "realtime-classes", f"{{gold: {PROMISE_EXAMPLE}}}"
 _TOP_OPTIONAL = {
     "if-unverified": "move-back",
-    "realtime-classes": f"{{gold: {PROMISE_EXAMPLE}}}",
+    CLASSES: CLASSES_EXAMPLE,
     "latency-p999": "60 ms",
 }
 
 
-def read_service(root: Node, infrastructure: Infrastructure, problems: Problems) -> Service | None:
-    """The service, or None with at least one problem noted."""
-    top = as_mapping(root, "the file", problems, example="service: shop")
+def read_service(
+    root: Node, infrastructure: Infrastructure, problems: Problems, *, what: str = "the file"
+) -> Service | None:
+    """The service, or None with at least one problem noted. `what`: what it stands in, in messages."""
+    top = as_mapping(root, what, problems, example="service: shop")
     if top is None:
         return None
-    fields = Fields(top, problems, what="the file", required=_TOP, optional=_TOP_OPTIONAL)
+    fields = Fields(top, problems, what=what, required=_TOP, optional=_TOP_OPTIONAL)
     name = fields.scalar("service")
     if name is not None:
         read_name(name, "service", problems)

@@ -13,7 +13,9 @@ from entourage.spec.nodes import Scalar
 from entourage.spec.problems import Position, Problems, quote, suggest
 
 _T = TypeVar("_T")
-_NAME = re.compile(r"[a-z][a-z0-9-]{0,14}")
+NAME_MAX = 15  # characters of a name
+NAME_HINT = f"use 1 to {NAME_MAX} of a-z, 0-9 and -, a letter first"
+_NAME = re.compile(rf"[a-z][a-z0-9-]{{0,{NAME_MAX - 1}}}")
 _CORES = re.compile(r"([-+]?)((?:0|[1-9][0-9]*)(?:\.[0-9]+)?)")
 _NETWORK = re.compile(r"[0-9.]+/[0-9]{1,2}")
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
@@ -41,12 +43,13 @@ class Found(Generic[_T]):
 
 def read_name(scalar: Scalar, kind: str, problems: Problems) -> None:
     """Report a name that cannot be used: names become parts of the names of devices, which Linux keeps short."""
-    if not _NAME.fullmatch(scalar.text):
-        problems.add(
-            scalar.at,
-            f"{quote(scalar.text)} is not a name for a {kind}",
-            hint="use 1 to 15 of a-z, 0-9 and -, a letter first",
-        )
+    if not is_name(scalar.text):
+        problems.add(scalar.at, f"{quote(scalar.text)} is not a name for a {kind}", hint=NAME_HINT)
+
+
+def is_name(text: str) -> bool:
+    """Whether it can be the name of something."""
+    return _NAME.fullmatch(text) is not None
 
 
 def read_choice(scalar: Scalar, kind: str, known: Iterable[str], problems: Problems) -> Found[str] | None:
