@@ -14,7 +14,8 @@ from entourage.drivers.qemu.guarding import QemuGuard
 from entourage.lab.accel import EMULATION
 from entourage.lab.errors import LabError
 from entourage.lab.guards import start_guards
-from entourage.lab.place import Place
+from entourage.lab.hosted import Hosted
+from entourage.lab.place import Lab, Place
 from entourage.model.ids import HostId
 from entourage.operations.driving import start_missing_guards
 from entourage.operations.switching import Shown
@@ -69,5 +70,6 @@ async def story(place: Place) -> None:
 
 def test_a_lab_has_a_guard_on_each_host_and_a_dead_one_is_missed() -> None:
     assert isinstance(require_lab(), Path)
-    place = Place(lab_name("g"), infrastructure=INFRASTRUCTURE, service=SERVICE, accel=EMULATION)
+    lab = Lab(lab_name("g"), infrastructure=INFRASTRUCTURE, accel=EMULATION)
+    place = Place(lab, Hosted(service=SERVICE, number=0))
     asyncio.run(story(place))

@@ -327,7 +327,7 @@ def _read_record(name: str) -> dict[str, Any]:
 
 
 def _texts(data: dict[str, Any]) -> SpecTexts:
-    given = {each.name: data[each.name] for each in fields(SpecTexts)}
+    given = {each.name: data[each.name] for each in fields(SpecTexts) if each.name in data}
     return SpecTexts(**given | {"links": LinkOverrides(**given["links"])})
 
 

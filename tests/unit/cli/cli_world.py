@@ -12,6 +12,7 @@ from typer.testing import CliRunner, Result
 
 from entourage.cli import failures, labs, looking, moving, realtime, story  # noqa: F401 - loaded before parts are replaced
 from entourage.cli.main import app
+from entourage.lab.place import Lab
 from entourage.model.ids import HostId, MemberId, SiteId
 from entourage.model.world import Snapshot
 from entourage.operations.observe import Observation
@@ -25,6 +26,7 @@ EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 INFRASTRUCTURE = load_infrastructure(EXAMPLES / "sites.yaml")
 SERVICE = load_service(EXAMPLES / "shop.yaml", infrastructure=INFRASTRUCTURE)
 EAST, WEST = SiteId("east"), SiteId("west")
+KEPT = SimpleNamespace(id=SERVICE.id, is_whole=True, created=0.0)
 HOSTS = {"rt": "h1", "fw": "h1", "lb": "h2", "web1": "h1", "web2": "h2"}
 
 
@@ -48,6 +50,18 @@ class FakePlace:
     infrastructure: Any = INFRASTRUCTURE
     service: Any = SERVICE
     fabric: Any = field(default_factory=SimpleNamespace)
+    services: Any = (KEPT,)
+    kept: Any = field(default_factory=lambda: KEPT)
+
+    def place(self, _: str | None = None) -> "FakePlace":
+        """Itself: it has one service."""
+        return self
+
+
+def open_place(name: str, *, service: str | None = None) -> Any:
+    """The lab that is up, as its service sees it."""
+    made: Any = FakePlace(name)
+    return made if service in (None, SERVICE.id) else Lab.place(made, service)
 
 
 def seen(**sites: str) -> Observation:
@@ -115,7 +129,8 @@ def example_world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("os.geteuid", lambda: 0)
 
-    async def look(_: str) -> Observation:
+    async def look(_: str, *, service: str) -> Observation:
+        assert service == SERVICE.id
         return seen()
 
     async def plan_move(_: object, request: MoveRequest) -> Plan | Refusal:
@@ -130,7 +145,8 @@ def example_world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("entourage.cli.recovery.find_owed", lambda _: None)
     monkeypatch.setattr("entourage.cli.moving.wire", lambda *_, **__: SimpleNamespace(close=close))
     for module in ("looking", "moving", "realtime"):
-        monkeypatch.setattr(f"entourage.cli.{module}.open_place", FakePlace)
+        monkeypatch.setattr(f"entourage.cli.{module}.open_place", open_place)
+    monkeypatch.setattr("entourage.cli.looking.open_lab", FakePlace)
 
 
 def not_root(monkeypatch: pytest.MonkeyPatch) -> None:

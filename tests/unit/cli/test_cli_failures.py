@@ -28,7 +28,7 @@ def test_a_drivers_error_is_told_in_its_own_words(error: Exception) -> None:
 
 
 def test_a_fault_keeps_its_traceback_in_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def look(_: str) -> object:
+    async def look(_: str, *, service: str) -> object:
         raise ZeroDivisionError("nobody thought of this")
 
     monkeypatch.setattr("entourage.cli.looking.look", look)

@@ -28,7 +28,7 @@ def test_status_shows_members_ingress_and_edges() -> None:
 
 
 def test_status_names_what_is_odd(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def look(_: str) -> Observation:
+    async def look(_: str, *, service: str) -> Observation:
         odd = seen()
         copies = {**odd.copies, (MemberId("fw"), HostId("west/h1")): RunState.INCOMING}
         del copies[MemberId("rt"), HostId("east/h1")]

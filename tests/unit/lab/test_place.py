@@ -1,14 +1,32 @@
 """A lab's record: what was asked for when it was brought up is there when it is opened again."""
 
+import re
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from entourage.drivers.qemu.process import instance_paths
 from entourage.lab import setup
 from entourage.lab.errors import LabError
+from entourage.lab.hosted import Hosted
+from entourage.lab.kept import ServiceText
 from entourage.lab.leftovers import exclusive, exclusive_move, is_being_moved
 from entourage.lab.names import check_lab_name
-from entourage.lab.place import LinkOverrides, Place, SpecTexts, known_labs, open_place
+from entourage.lab.place import (
+    Lab,
+    LinkOverrides,
+    Place,
+    SpecTexts,
+    WhichServiceError,
+    known_labs,
+    open_lab,
+    open_place,
+    read_catalogue,
+    replace_catalogue,
+)
+from entourage.model.ids import HostId, MemberId
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 
@@ -17,6 +35,7 @@ EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 def root(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """An empty lab root."""
     monkeypatch.setenv("ENTOURAGE_CACHE", str(tmp_path))
+    monkeypatch.setattr("entourage.lab.place.qemu_version", lambda: (10, 0))
     made = setup._root_path()
     (made / "run/frr").mkdir(parents=True)
     return made
@@ -32,8 +51,10 @@ def recorded(name: str, links: LinkOverrides) -> SpecTexts:
         links=links,
     )
     infrastructure, service = texts.parse()
-    place = Place(name, infrastructure=infrastructure, service=service, accel="tcg")
+    lab = Lab(name, infrastructure=infrastructure, accel="tcg")
+    place = lab.new_place(Hosted(service=service, number=0), ServiceText(file="shop.yaml", text=texts.service))
     place.run_dir.mkdir(parents=True)
+    place.keep(is_whole=True)
     place.record(texts)
     return texts
 
@@ -76,3 +97,91 @@ def test_one_move_at_a_time_in_each_lab() -> None:
             pass
     with exclusive_move("locktest"):
         pass
+
+
+def add_service(name: str, number: int, *, is_whole: bool = True) -> None:
+    """Another service of the lab, as one who makes it writes it down."""
+    lab = open_lab("recordtest")
+    text = (EXAMPLES / "shop.yaml").read_text().replace("shop", name).replace("203.0.113", f"203.0.{number}")
+    text = re.sub(r"\b(rt|fw|lb|web1|web2)\b(?=[:,\]])", rf"{name}-\1", text)
+    source = ServiceText(file=f"{name}.yaml", text=text)
+    lab.new_place(source.hosted(number, lab.infrastructure), source).keep(is_whole=is_whole)
+
+
+def test_a_lab_with_several_services_asks_which_one_is_meant() -> None:
+    recorded("recordtest", LinkOverrides())
+    assert open_place("recordtest").service.id == "shop"
+    add_service("blue", 1)
+    with pytest.raises(WhichServiceError, match="lab recordtest has 2 services: shop, blue; say which"):
+        open_place("recordtest")
+    place = open_place("recordtest", service="blue")
+    assert (place.service.id, place.kept.hosted.number, str(place.service.address)) == ("blue", 1, "203.0.1.10")
+    with pytest.raises(WhichServiceError, match="unknown service 'bleu' in lab recordtest: did you mean 'blue'"):
+        open_place("recordtest", service="bleu")
+
+
+def test_a_service_that_is_half_made_is_there_and_says_so_until_it_is_forgotten() -> None:
+    recorded("recordtest", LinkOverrides())
+    add_service("blue", 1, is_whole=False)
+    lab = open_lab("recordtest")
+    assert {kept.id: kept.is_whole for kept in lab.services} == {"shop": True, "blue": False}
+    place = lab.place("blue")
+    place.keep(is_whole=True)
+    assert place.kept.is_whole
+    assert [kept.is_whole for kept in open_lab("recordtest").services] == [True, True]
+    place.forget()
+    place.forget()
+    lab.refresh()
+    assert [kept.id for kept in lab.services] == ["shop"]
+
+
+def test_a_lab_may_have_no_service() -> None:
+    recorded("recordtest", LinkOverrides())
+    open_place("recordtest").forget()
+    assert open_lab("recordtest").services == ()
+    with pytest.raises(WhichServiceError, match="lab recordtest has no service"):
+        open_place("recordtest")
+
+
+def test_what_others_make_is_seen_when_a_lab_is_refreshed_and_copies_of_their_members_are_told_apart() -> None:
+    recorded("recordtest", LinkOverrides())
+    place = open_place("recordtest")
+    add_service("blue", 1)
+    assert place.copies_of_others() == {}
+    place.refresh()
+    for member, host in (("blue-rt", "east/h1"), ("rt", "east/h1"), ("blue-fw", "west/h2")):
+        running(place, MemberId(member), HostId(host))
+    assert set(place.copies_of_others()) == {("blue-rt", "east/h1"), ("blue-fw", "west/h2")}
+    assert {(member.id, host) for member, host in place.copies()} == {
+        ("rt", "east/h1"), ("blue-rt", "east/h1"), ("blue-fw", "west/h2"),
+    }  # fmt: skip
+
+
+_RUNNING: list[subprocess.Popen[bytes]] = []
+
+
+def running(place: Place, member: MemberId, host: HostId) -> None:
+    """A process that looks as the QEMU of a copy."""
+    paths = instance_paths(place.access(host), member)
+    paths.base.parent.mkdir(exist_ok=True)
+    process = subprocess.Popen(["/bin/cat", "-", "qemu", str(paths.monitor)], stdin=subprocess.PIPE)
+    _RUNNING.append(process)
+    paths.pid.write_text(str(process.pid))
+
+
+@pytest.fixture(autouse=True)
+def ended() -> Iterator[None]:
+    """No process is left."""
+    yield
+    for process in _RUNNING:
+        process.kill()
+        process.communicate()
+    _RUNNING.clear()
+
+
+def test_a_lab_keeps_its_catalogue_until_it_gets_another() -> None:
+    recorded("recordtest", LinkOverrides())
+    assert read_catalogue("recordtest") is None
+    replace_catalogue("recordtest", file="mine.yaml", text="templates: {}")
+    assert read_catalogue("recordtest") == ("mine.yaml", "templates: {}")
+    assert open_place("recordtest").service.id == "shop"

@@ -23,6 +23,7 @@ class Unmade(Place):
 
     def __init__(self, infrastructure: Infrastructure, service: Service) -> None:
         self.name, self.infrastructure, self.service = "t-promises", infrastructure, service
+        self.services = ()
 
 
 def with_hosts(*hosts: Host) -> Infrastructure:
