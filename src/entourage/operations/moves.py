@@ -51,7 +51,14 @@ class Admitted:
 def make_plan(wired: Wired, seen: Observation, request: MoveRequest) -> Plan | Refusal:
     """What a move would do and cost, from what is now."""
     capabilities = {member.id: wired.hypervisor.capabilities() for member in wired.place.service.members}
-    return plan(seen.snapshot, request, loads=seen.load(), capabilities=capabilities, stretched=seen.stretched)
+    return plan(
+        seen.snapshot,
+        request,
+        loads=seen.load(),
+        capabilities=capabilities,
+        stretched=seen.stretched,
+        resident=seen.in_use,
+    )
 
 
 async def admit(wired: Wired, request: MoveRequest) -> Admitted:

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from entourage.model.ids import HostId, MemberId, SegmentId, SiteId
@@ -20,6 +20,7 @@ _NOT_ANNOUNCED = (Announcement.ABSENT, Announcement.UNKNOWN)
 class Observation:
     """The snapshot that pure layers read, and what else was seen: every copy, every edge, every stretched segment.
 
+    `in_use`: bytes of the members' memories that a copy has to carry, where they can be told.
     `unguarded` has the hosts whose guard does not answer: a member that is paused there would stay so if we died.
     """
 
@@ -28,6 +29,7 @@ class Observation:
     edges: Mapping[SiteId, IngressState]
     stretched: Mapping[SegmentId, frozenset[SiteId]]
     unguarded: tuple[HostId, ...] = ()
+    in_use: Mapping[MemberId, int] = field(default_factory=dict)
 
     def load(self) -> dict[HostId, HostLoad]:
         """What the copies that are there use of each host."""
@@ -103,4 +105,17 @@ async def observe(wired: Wired) -> Observation:
         ingress=ingress,
     )
     unguarded = tuple(host for host, is_there in zip(hosts, guarded, strict=True) if not is_there)
-    return Observation(snapshot=snapshot, copies=copies, edges=edges, stretched=stretched, unguarded=unguarded)
+    return Observation(
+        snapshot=snapshot,
+        copies=copies,
+        edges=edges,
+        stretched=stretched,
+        unguarded=unguarded,
+        in_use=await _in_use(wired, snapshot.placement),
+    )
+
+
+async def _in_use(wired: Wired, placement: Mapping[MemberId, HostId]) -> dict[MemberId, int]:
+    members = [wired.place.service.member(member) for member in placement]
+    found = await asyncio.gather(*(wired.hypervisor.in_use(each, placement[each.id]) for each in members))
+    return {member.id: used for member, used in zip(members, found, strict=True) if used is not None}
