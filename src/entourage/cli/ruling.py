@@ -15,6 +15,7 @@ from entourage.cli.telling import telling
 from entourage.drivers.decisions import DecisionRecords
 from entourage.lab.leftovers import exclusive_rules
 from entourage.lab.place import Place, open_place
+from entourage.operations.deeds import check_deeds
 from entourage.operations.explaining import Explained, explain_service
 from entourage.operations.interruption import Interruption
 from entourage.operations.rule_files import RuleText, in_force, kept_memory, put_in_force, read_rule_file
@@ -33,6 +34,7 @@ def run_rules(wanted: Run) -> None:
     place = open_place(wanted.lab)
     text = _rules_of(place, wanted)
     rules = text.parse(place)
+    check_deeds(rules)
     with exclusive_rules(place.name), telling(as_json=wanted.as_json) as tell:
         put_in_force(place, text)
         records = DecisionRecords(place.moves_url)

@@ -8,10 +8,12 @@ from typing import Any
 
 from entourage.lab.errors import LabError
 from entourage.lab.place import Place
+from entourage.rules.cycles import find_cycle
 from entourage.rules.memory import Memory, memory_from_json, memory_to_json
 from entourage.rules.reading import parse_rules
 from entourage.rules.rule import RuleSet
 from entourage.spec import read_text
+from entourage.spec.problems import Position, Problems
 
 _RULES, _MEMORY = "rules.json", "rules-memory.json"
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")  # the clock that never jumps begins anew with each
@@ -27,7 +29,15 @@ class RuleText:
     def parse(self, place: Place) -> RuleSet:
         """The rules, checked against the lab. Raises SpecError."""
         services = frozenset({place.service.id})
-        return parse_rules(self.text, file=self.file, infrastructure=place.infrastructure, services=services)
+        rules = parse_rules(self.text, file=self.file, infrastructure=place.infrastructure, services=services)
+        cycle = find_cycle(rules, place.infrastructure, place.service)
+        if cycle is not None:
+            line = next(rule.line for rule in rules.rules if rule.name == cycle.rules[0])
+            problems = Problems(self.file)
+            hint = "give them expressions that exclude each other, or remove one"
+            problems.add(Position(line, 1), str(cycle), hint=hint)
+            raise problems.error()
+        return rules
 
 
 def read_rule_file(path: Path) -> RuleText:

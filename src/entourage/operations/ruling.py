@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from entourage.drivers.decisions import DecisionRecords
 from entourage.lab.errors import LabError
 from entourage.lab.place import Place
+from entourage.operations.deeds import notify, run_command
 from entourage.operations.interruption import Interruption
 from entourage.operations.moves import RefusedError, run_move
 from entourage.operations.recovering import all_moves, take_over
@@ -22,11 +23,13 @@ from entourage.planner import MoveRequest
 from entourage.ports.errors import DriverError
 from entourage.rules.deciding import Decided, Decision, Verdict, began, decide, ended
 from entourage.rules.memory import Memory
-from entourage.rules.rule import RuleSet
+from entourage.rules.rule import Act, RuleSet
 from entourage.rules.view import View
 from entourage.wiring import wire
 
 LOOK_EVERY_S = 0.4
+_MOST_DEEDS = 50
+_DEEDS_END_WITHIN_S = 5.0
 Told = Callable[[dict[str, Any]], None]  # each decision that is new, and each outcome
 
 
@@ -42,6 +45,7 @@ class Ruling:
     out: Path
     acts: bool = True
     memory: Memory = field(default_factory=Memory)
+    _deeds: set[asyncio.Task[None]] = field(default_factory=set)
     _last: dict[tuple[str, str], tuple[str, tuple[str, ...]]] = field(default_factory=dict)
 
     async def run(self, interruption: Interruption, *, once: bool = False) -> None:
@@ -52,15 +56,23 @@ class Ruling:
         await self._take_over()
         watcher = Watcher(self.place)
         enough = asyncio.Event()
-        with interruption.instead(lambda _: enough.set()):
-            while not enough.is_set():
-                view = await watcher.look()
-                decided = decide(view, self.rules, self.memory)
-                self._remember(decided.memory)
-                await self._act(decided, view, watcher, interruption, enough)
-                if once:
-                    return
-                await _wait(enough, LOOK_EVERY_S)
+        try:
+            with interruption.instead(lambda _: enough.set()):
+                await self._look_again_and_again(watcher, interruption, enough, once=once)
+        finally:
+            await self._end_deeds()
+
+    async def _look_again_and_again(
+        self, watcher: Watcher, interruption: Interruption, enough: asyncio.Event, *, once: bool
+    ) -> None:
+        while not enough.is_set():
+            view = await watcher.look()
+            decided = decide(view, self.rules, self.memory)
+            self._remember(decided.memory)
+            await self._act(decided, view, watcher, interruption, enough)
+            if once:
+                return
+            await _wait(enough, LOOK_EVERY_S)
 
     async def _take_over(self) -> None:
         """Bring to its end what one before us has begun, and say so beside its decision."""
@@ -72,6 +84,13 @@ class Ruling:
             await wired.close()
         moves = all_moves(self.place)
         for kept in unfinished:
+            act = kept.document["action"].partition(" ")[0]
+            if act == Act.NOTIFY.value:
+                self._begin_deed(kept.number, kept.document)  # told twice is better than never; its id is the same
+                continue
+            if act == Act.RUN.value:
+                self._end(kept.number, {"outcome": "interrupted", "reason": "its run was ended meanwhile"})
+                continue
             later = [move for move in moves if move.began >= kept.at]
             last = later[-1] if later else None
             outcome = "nothing was begun" if last is None else (last.ended or {}).get("outcome", "open")
@@ -84,9 +103,16 @@ class Ruling:
     ) -> None:
         for decision in self._news(decided):
             number = self._keep(decision, view)
-            if decision.verdict is Verdict.DO and self.acts and not enough.is_set():
+            if decision.verdict is not Verdict.DO or not self.acts or enough.is_set():
+                continue
+            if decision.action.act.moves:
                 await self._do(decision, number, interruption)
                 watcher.forget()
+            elif decision.action.act is Act.REFUSE:
+                self._end(number, {"outcome": "in force"})
+            else:
+                self._remember(began(self.memory, decision, elapsed=time.monotonic()))
+                self._begin_deed(number, decision.to_json(), of=decision)
 
     def _remember(self, memory: Memory) -> None:
         if memory is not self.memory:
@@ -98,7 +124,8 @@ class Ruling:
         news = []
         for decision in decided.decisions:
             said = (decision.verdict.value, _without_numbers(decision.reasons))
-            if decision.verdict is Verdict.DO or self._last.get(decision.key) != said:
+            is_to_do = decision.verdict is Verdict.DO and self.acts and decision.action.act is not Act.REFUSE
+            if is_to_do or self._last.get(decision.key) != said:
                 news.append(decision)
             self._last[decision.key] = said
         now = {decision.key for decision in decided.decisions}
@@ -121,6 +148,36 @@ class Ruling:
         done = outcome["outcome"] == "committed"
         self._remember(ended(self.memory, decision, elapsed=time.monotonic(), done=done))
         self._end(number, outcome)
+
+    def _begin_deed(self, number: int, document: Mapping[str, Any], *, of: Decision | None = None) -> None:
+        """Tell a webhook or run a command beside everything else: it may take long, or hang."""
+        act, _, name = document["action"].partition(" ")
+
+        async def work() -> None:
+            if act == Act.RUN.value:
+                outcome = await run_command(self.rules.commands[name], decision=document)
+            elif name in self.rules.webhooks:
+                outcome = await notify(self.rules.webhooks[name], lab=self.place.name, number=number, decision=document)
+            else:
+                outcome = {"outcome": "failed", "reason": f"there is no webhook {name} any more"}
+            if of is not None:
+                is_done = outcome["outcome"] != "failed"
+                self._remember(ended(self.memory, of, elapsed=time.monotonic(), done=is_done))
+            self._end(number, outcome)
+
+        if len(self._deeds) >= _MOST_DEEDS:
+            self._end(number, {"outcome": "failed", "reason": f"{_MOST_DEEDS} others have not ended yet"})
+            return
+        deed = asyncio.create_task(work(), name=f"deed {number}")
+        self._deeds.add(deed)
+        deed.add_done_callback(self._deeds.discard)
+
+    async def _end_deeds(self) -> None:
+        """Give what is under way a moment, then end it: the next run finds what was not told."""
+        if self._deeds:
+            _, late = await asyncio.wait(self._deeds, timeout=_DEEDS_END_WITHIN_S)
+            for deed in late:
+                deed.cancel()
 
     async def _move(self, decision: Decision, interruption: Interruption) -> dict[str, Any]:
         assert decision.target is not None
