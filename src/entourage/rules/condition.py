@@ -42,7 +42,6 @@ class Condition:
 
     text: str
     names: tuple[str, ...]
-    roots: frozenset[str]
     functions: frozenset[str]
     texts: tuple[str, ...]
     numbers: tuple[float, ...]
@@ -51,7 +50,7 @@ class Condition:
     def holds(self, context: Context) -> bool:
         """Whether it is true of these observations. ConditionError if that cannot be said, such as a division by zero.
 
-        `context` has for each root in `roots` the observations by name.
+        `context` has them by root and name.
         """
         try:
             result = self.run(context)
@@ -94,7 +93,6 @@ def read_condition(text: str) -> Condition:
     return Condition(
         text=text,
         names=names,
-        roots=frozenset(name.partition(".")[0] for name in names),
         functions=functions,
         texts=tuple(dict.fromkeys(found[1][1:-1] for found in _LITERAL.finditer(text))),
         numbers=tuple(dict.fromkeys(map(float, re.findall(r"(?<![\w.])\d+(?:\.\d+)?", without)))),

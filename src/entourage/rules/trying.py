@@ -11,6 +11,7 @@ from itertools import islice, product
 
 from entourage.rules.condition import ARITHMETIC, Condition, ConditionError
 from entourage.rules.observations import BY_PATH, Kind, Observation
+from entourage.rules.values import context
 
 _MOST_TRIED = 20_000  # combinations, some 10 µs each
 _APART = ("~1", "~2", "~3")  # no name that anything can have
@@ -28,18 +29,10 @@ def check(condition: Condition, *, sites: Sequence[str] = ()) -> None:
     tried = product(*samples)
     was_true = False
     for combination in islice(tried, _MOST_TRIED):
-        was_true = condition.holds(_context(condition.names, combination)) or was_true
+        was_true = condition.holds(context(condition.names, combination)) or was_true
     decides = combinations <= _MOST_TRIED and not condition.functions & ARITHMETIC
     if not was_true and decides:
         raise ConditionError("the expression can never be true", hint=_never(condition, sites))
-
-
-def _context(names: Sequence[str], values: Sequence[str | float | bool]) -> dict[str, dict[str, str | float | bool]]:
-    context: dict[str, dict[str, str | float | bool]] = {}
-    for name, value in zip(names, values, strict=True):
-        root, _, leaf = name.partition(".")
-        context.setdefault(root, {})[leaf] = value
-    return context
 
 
 def _samples(observation: Observation, condition: Condition, sites: Sequence[str]) -> list[str | float | bool]:
