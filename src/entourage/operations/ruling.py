@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,7 @@ class Ruling:
 
         LabError if the lab or its database is gone.
         """
+        self._remember(replace(self.memory, running={}))  # whoever ran them is gone
         await self._take_over()
         watcher = Watcher(self.place)
         enough = asyncio.Event()
@@ -60,7 +61,7 @@ class Ruling:
             with interruption.instead(lambda _: enough.set()):
                 await self._look_again_and_again(watcher, interruption, enough, once=once)
         finally:
-            await self._end_deeds()
+            await self._end_deeds(within_s=None if once and not enough.is_set() else _DEEDS_END_WITHIN_S)
 
     async def _look_again_and_again(
         self, watcher: Watcher, interruption: Interruption, enough: asyncio.Event, *, once: bool
@@ -172,10 +173,10 @@ class Ruling:
         self._deeds.add(deed)
         deed.add_done_callback(self._deeds.discard)
 
-    async def _end_deeds(self) -> None:
-        """Give what is under way a moment, then end it: the next run finds what was not told."""
+    async def _end_deeds(self, *, within_s: float | None) -> None:
+        """Give what is under way some time, or all that it takes; then end it. The next run finds what was not told."""
         if self._deeds:
-            _, late = await asyncio.wait(self._deeds, timeout=_DEEDS_END_WITHIN_S)
+            _, late = await asyncio.wait(self._deeds, timeout=within_s)
             for deed in late:
                 deed.cancel()
 
