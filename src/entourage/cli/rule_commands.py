@@ -79,6 +79,24 @@ class Advise:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Maintenance:
+    """Say which hosts are to be left: nothing is placed there from now on, and rules may evacuate them; or list them."""
+
+    epilog: ClassVar = epilog_of(
+        "entourage maintenance",
+        "entourage maintenance east/h1 --reason 'new memory'",
+        "entourage maintenance east --over",
+    )
+    hosts: Annotated[
+        list[str] | None, typer.Argument(metavar="HOST|SITE", help="As `entourage status` writes it; or all of a site.")
+    ] = None
+    over: Annotated[bool, typer.Option("--over", help="They may be used again.")] = False
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="What for; others see it.")] = ""
+    lab: LabName = LAB
+    as_json: Json = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Decisions:
     """What the rules decided, the latest first, and what came of it."""
 

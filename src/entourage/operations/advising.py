@@ -8,6 +8,7 @@ from typing import Any
 from entourage.lab.place import Place
 from entourage.lab.traffic import carried
 from entourage.model.ids import ServiceId, SiteId, site_of
+from entourage.operations.maintenance import usable
 from entourage.operations.observe import Observation, observe
 from entourage.planner.advice import Advice, advise
 from entourage.wiring import wire
@@ -47,7 +48,7 @@ async def advise_service(place: Place, *, watch_s: float) -> Advised:
         await wired.close()
     advice = advise(
         seen.snapshot,
-        loads=seen.load(),
+        loads=usable(place, seen.load()),
         capabilities=capabilities,
         stretched=seen.stretched,
         in_use=seen.in_use,

@@ -35,7 +35,7 @@ class FailoverRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailoverPlan:
-    """Who is started where. `data`: for each disk with a replica the moment that it is of, in seconds since the epoch."""
+    """Who is started where. `data`: for each disk with a replica the moment (seconds since the epoch) that it is of."""
 
     service: ServiceId
     lost: SiteId
