@@ -80,7 +80,7 @@ class Advise:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Maintenance:
-    """Say which hosts are to be left: nothing is placed there from now on, and rules may evacuate them; or list them."""
+    """Say which hosts are to be left: nothing is placed there any more, and rules may evacuate them; or list them."""
 
     epilog: ClassVar = epilog_of(
         "entourage maintenance",
