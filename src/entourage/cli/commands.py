@@ -38,7 +38,8 @@ LAB, DEMO_LAB = "lab1", "demo"
 OUT = Path("out")
 
 
-def _epilog(*examples: str, note: str = "") -> str:
+def epilog_of(*examples: str, note: str = "") -> str:
+    """What a command's help ends with."""
     lines = "\n".join(["\b", "Examples:", *(f"  {example}" for example in examples)])
     return f"{lines}\n\n{note}" if note else lines
 
@@ -50,7 +51,7 @@ class LabUp:
     If a spec is wrong or anything fails, nothing is left behind.
     """
 
-    epilog: ClassVar = _epilog(
+    epilog: ClassVar = epilog_of(
         "entourage lab up",
         "entourage lab up --lab far --rtt '100 ms' --rate '1 Gbit/s' --loss '0.1 %'",
         "entourage lab up --sites my-sites.yaml --service my-service.yaml --json",
@@ -90,7 +91,7 @@ class LabUp:
 class LabDown:
     """Take a lab down, whole or half, running or crashed. Nothing of it is left."""
 
-    epilog: ClassVar = _epilog("entourage lab down", "entourage lab down far", "entourage lab down --all")
+    epilog: ClassVar = epilog_of("entourage lab down", "entourage lab down far", "entourage lab down --all")
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="The lab, as with --lab.")] = None
     everything: Annotated[bool, typer.Option("--all", help="Every lab on this machine.")] = False
     lab: LabName = LAB
@@ -101,7 +102,7 @@ class LabDown:
 class LabStatus:
     """Which labs are there, whole or half. Without root their processes and BGP sessions cannot be seen."""
 
-    epilog: ClassVar = _epilog("entourage lab status", "entourage lab status --json")
+    epilog: ClassVar = epilog_of("entourage lab status", "entourage lab status --json")
     as_json: Json = False
 
 
@@ -109,7 +110,7 @@ class LabStatus:
 class Status:
     """Where every member runs, where packets enter, and what is not as it should be; of every service, or of one."""
 
-    epilog: ClassVar = _epilog("entourage status", "entourage status shop", "entourage status --lab far --json")
+    epilog: ClassVar = epilog_of("entourage status", "entourage status shop", "entourage status --lab far --json")
     service: Annotated[str | None, typer.Argument(metavar="SERVICE", help="The service; else all.")] = None
     lab: LabName = LAB
     as_json: Json = False
@@ -119,7 +120,7 @@ class Status:
 class Realtime:
     """The real-time CPU of members: what each thread is promised, what its kernel has, and what it used for a while."""
 
-    epilog: ClassVar = _epilog(
+    epilog: ClassVar = epilog_of(
         "entourage realtime",
         "entourage realtime --seconds 10 --json",
         "entourage realtime --seconds 20 --probe",
@@ -138,7 +139,7 @@ class Realtime:
 class Trace:
     """The way of a request hop by hop, computed from what is, and the round trip that requests really take."""
 
-    epilog: ClassVar = _epilog("entourage trace", "entourage trace shop --from users-west")
+    epilog: ClassVar = epilog_of("entourage trace", "entourage trace shop --from users-west")
     service: Service = None
     region: Annotated[
         str | None, typer.Option("--from", metavar="REGION", help="The users' region; else every region.")
@@ -151,7 +152,7 @@ class Trace:
 class PlanMove:
     """What a move would do, take and cost, and what it cannot promise. Nothing is changed."""
 
-    epilog: ClassVar = _epilog(
+    epilog: ClassVar = epilog_of(
         "entourage plan --to west",
         "entourage plan shop --to west --only web1 --only web2",
         "entourage plan --to west --strategy serial --json",
@@ -168,7 +169,7 @@ class PlanMove:
 class Move:
     """Move a service to another site while users use it, and report what they had before, in and after it."""
 
-    epilog: ClassVar = _epilog(
+    epilog: ClassVar = epilog_of(
         "entourage move --to west",
         "entourage move shop --to west --only web1 --only web2 --strategy serial",
         "entourage move --to east --sessions 1000 --out reports --json",
@@ -199,6 +200,9 @@ class Move:
     hold: Annotated[
         bool, typer.Option("--hold", help="Copy, and wait for `entourage commit MOVE`. Users notice nothing.")
     ] = False
+    despite_rules: Annotated[
+        bool, typer.Option("--despite-rules", help="Move although a rule that is in force refuses it.")
+    ] = False
     sessions: Sessions = 200
     out: Out = OUT
     lab: LabName = LAB
@@ -212,7 +216,7 @@ class Create:
     It is announced when its members serve, and tried from every region. If anything fails nothing of it is left.
     """
 
-    epilog: ClassVar = _epilog(
+    epilog: ClassVar = epilog_of(
         "entourage create blue --from web --at east",
         "entourage create blue --from small --at west --catalogue my-catalogue.yaml --json",
         note="Ctrl-C takes away what was made. What is left if this is killed: entourage delete SERVICE.",
@@ -232,7 +236,7 @@ class Create:
 class Delete:
     """Take a service away, whole or half-made: its members, its route, its network. Nothing of it is left."""
 
-    epilog: ClassVar = _epilog("entourage delete blue", "entourage delete blue --lab far --json")
+    epilog: ClassVar = epilog_of("entourage delete blue", "entourage delete blue --lab far --json")
     service: NamedService
     lab: LabName = LAB
     as_json: Json = False
@@ -242,7 +246,7 @@ class Delete:
 class Moves:
     """All moves of a lab, the latest first, and which of them are under way or interrupted."""
 
-    epilog: ClassVar = _epilog("entourage moves", "entourage moves --lab far --json")
+    epilog: ClassVar = epilog_of("entourage moves", "entourage moves --lab far --json")
     lab: LabName = LAB
     as_json: Json = False
 
@@ -254,7 +258,7 @@ class Resume:
     Of the last move, if it ended with problems, what it has left is done again.
     """
 
-    epilog: ClassVar = _epilog("entourage resume shop-20260102-030405")
+    epilog: ClassVar = epilog_of("entourage resume shop-20260102-030405")
     what: MoveId
     lab: LabName = LAB
     as_json: Json = False
@@ -264,7 +268,7 @@ class Resume:
 class Recover:
     """Bring every move to its end whose orchestrator died; nothing happens if there is none."""
 
-    epilog: ClassVar = _epilog("entourage recover", "entourage recover --lab far --json")
+    epilog: ClassVar = epilog_of("entourage recover", "entourage recover --lab far --json")
     lab: LabName = LAB
     as_json: Json = False
 
@@ -273,7 +277,7 @@ class Recover:
 class Abort:
     """End a move that has not committed: everything goes back to the source, also if its orchestrator died."""
 
-    epilog: ClassVar = _epilog("entourage abort shop-20260102-030405")
+    epilog: ClassVar = epilog_of("entourage abort shop-20260102-030405")
     what: MoveId
     lab: LabName = LAB
     as_json: Json = False
@@ -283,7 +287,7 @@ class Abort:
 class Commit:
     """Let a move go on that was begun with --hold."""
 
-    epilog: ClassVar = _epilog("entourage commit shop-20260102-030405")
+    epilog: ClassVar = epilog_of("entourage commit shop-20260102-030405")
     what: MoveId
     lab: LabName = LAB
     as_json: Json = False
@@ -293,7 +297,7 @@ class Commit:
 class Report:
     """Show the report of a move or of a demo again, and make its page anew from the JSON."""
 
-    epilog: ClassVar = _epilog(
+    epilog: ClassVar = epilog_of(
         "entourage report shop-20260102-030405",
         "entourage report out/demo/report.json",
         "xdg-open $(entourage report shop-20260102-030405 --open-path)",
@@ -312,7 +316,7 @@ class Simulate:
     seed is always the same run. Needs no root and no lab.
     """
 
-    epilog: ClassVar = _epilog(
+    epilog: ClassVar = epilog_of(
         "entourage simulate",
         "entourage simulate --seeds 100000 --json",
         "entourage simulate --seed 17",
@@ -341,7 +345,7 @@ class Demo:
     a third: packets beside neighbours that take all CPU they get, without and with real-time CPU for the members.
     """
 
-    epilog: ClassVar = _epilog(
+    epilog: ClassVar = epilog_of(
         "entourage demo",
         "entourage demo --sessions 200 --out reports",
         "entourage demo --kill",

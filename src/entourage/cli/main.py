@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from entourage import __version__
-from entourage.cli import commands
+from entourage.cli import commands, rule_commands
 from entourage.cli.exits import EXIT_CODES, guarded
 
 PROGRAM = "entourage"
@@ -110,6 +110,12 @@ _register(app, "resume", commands.Resume, "recovery.resume")
 _register(app, "recover", commands.Recover, "recovery.recover")
 _register(app, "abort", commands.Abort, "recovery.abort")
 _register(app, "commit", commands.Commit, "recovery.commit")
+_register(app, "run", rule_commands.Run, "ruling.run_rules")
+_register(app, "explain", rule_commands.Explain, "ruling.explain")
+_register(app, "advise", rule_commands.Advise, "advising.advise")
+_register(app, "maintenance", rule_commands.Maintenance, "maintaining.maintenance")
+_register(app, "rules", rule_commands.Rules, "ruling.rules")
+_register(app, "decisions", rule_commands.Decisions, "ruling.decisions")
 _register(app, "report", commands.Report, "moving.report")
 _register(app, "simulate", commands.Simulate, "simulating.simulate")
 _register(app, "demo", commands.Demo, "story.demo")

@@ -53,6 +53,15 @@ def show_json(document: object) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def show_json_line(document: object) -> None:
+    """Print a document as one line of JSON, at once."""
+    try:
+        sys.stdout.write(json.dumps(document) + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
     """A table of plain texts."""
     made = Table(box=SIMPLE_HEAD, pad_edge=False)

@@ -74,6 +74,15 @@ def exclusive_move(lab: str) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def exclusive_rules(lab: str) -> Iterator[None]:
+    """Hold the lab's rules against every other process that acts by them; LabError if one does now."""
+    with _held(
+        f"entourage-rules-{lab}", taken=f"the rules of lab {lab} are acted on already, by another entourage run"
+    ):
+        yield
+
+
 def is_being_moved(lab: str) -> bool:
     """Whether some process holds the lab's members now. Only a look: who asks never stands in a move's way."""
     return f"@{_move_lock(lab)}" in Path("/proc/net/unix").read_text().split()

@@ -21,6 +21,7 @@ _NOT_ANNOUNCED = (Announcement.ABSENT, Announcement.UNKNOWN)
 class Observation:
     """The snapshot that pure layers read, and what else was seen: every copy, every edge, every stretched segment.
 
+    `in_use`: bytes of the members' memories that a copy has to carry, where they can be told.
     `unguarded` has the hosts whose guard does not answer: a member that is paused there would stay so if we died.
     `others`: the copies of other services' members, of which no more is known than that they are there.
     """
@@ -32,6 +33,7 @@ class Observation:
     unguarded: tuple[HostId, ...] = ()
     others: Mapping[tuple[MemberId, HostId], Member] = field(default_factory=dict)
     is_half_made: bool = False
+    in_use: Mapping[MemberId, int] = field(default_factory=dict)
 
     def load(self) -> dict[HostId, HostLoad]:
         """What the copies that are there use of each host, those of other services included."""
@@ -122,4 +124,11 @@ async def observe(wired: Wired) -> Observation:
         unguarded=unguarded,
         others=others,
         is_half_made=not place.kept.is_whole,
+        in_use=await _in_use(wired, snapshot.placement),
     )
+
+
+async def _in_use(wired: Wired, placement: Mapping[MemberId, HostId]) -> dict[MemberId, int]:
+    members = [wired.place.service.member(member) for member in placement]
+    found = await asyncio.gather(*(wired.hypervisor.in_use(each, placement[each.id]) for each in members))
+    return {member.id: used for member, used in zip(members, found, strict=True) if used is not None}

@@ -20,6 +20,10 @@ MAX_REFRESHES = 8  # ... or after so many refreshes
 DOWNTIME_LIMIT_S = 0.3  # QEMU's default `downtime-limit`: its own migration stops when this much is left
 FLOOR_BYTES = 200_000  # still unsent when a refreshed member is stopped, device state included
 STOP_EACH_MS = 0.4  # from one member's stop to the next one's: trial of five members, 1 to 2 ms in all
+AHEAD_TRIPS = 5  # round trips until a member's memory flows, the ends' proof of who they are included ...
+DISK_TRIPS = 5  # ... and for its disk: moves of the lab at 50 ms, 0.23 to 0.3 s and 0.25 s
+DISK_RATE = 12.5e6  # bytes/s of a disk, which is copied at no more than this while the member works
+PROTOCOL_SHARE = 0.02  # of the memory's bytes for encryption and empty pages: same moves, 0.019 to 0.032
 RESUME_EACH_MS = 2.5  # from one member's resume to the next one's: same trial, 8 to 12 ms in all
 HANDOVER_MS = 60.0  # device state and the hypervisor's own work for one member ...
 HANDOVER_EACH_MS = 10.0  # ... and for each more: same trial, five members complete after 93 to 111 ms
@@ -27,12 +31,16 @@ HANDOVER_EACH_MS = 10.0  # ... and for each more: same trial, five members compl
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CopyJob:
-    """What is to be copied of one member: `size` bytes at least once, `dirty_rate` bytes/s again, over `link`."""
+    """What is to be copied of one member: `size` bytes at least once, `dirty_rate` bytes/s again, over `link`.
+
+    `ahead_s`: seconds before its memory flows, in which ends find each other and its disk is copied.
+    """
 
     member: MemberId
     size: float
     dirty_rate: float
     link: InterSiteLink
+    ahead_s: float = 0.0
     has_disk: bool = False
     is_realtime: bool = False
 
@@ -107,6 +115,13 @@ def usable_rate(link: InterSiteLink) -> float:
     return min(whole, window * SEGMENT_BYTES / rtt)
 
 
+def ahead_s(link: InterSiteLink, *, disk: int) -> float:
+    """Seconds before a member's memory flows over the link; `disk`: bytes of its disk, 0 for none."""
+    if not disk:
+        return AHEAD_TRIPS * link.rtt / 1000
+    return (AHEAD_TRIPS + DISK_TRIPS) * link.rtt / 1000 + disk / min(DISK_RATE, usable_rate(link))
+
+
 def copy_order(jobs: Iterable[CopyJob]) -> tuple[CopyJob, ...]:
     """The order of copying and holding that sends the fewest bytes: what dirties most for its copy time last.
 
@@ -126,8 +141,8 @@ def forecast_group(jobs: Sequence[CopyJob]) -> Forecast:
     """
     starts, clock = [], 0.0
     for job in jobs:
-        starts.append(clock)
-        clock += _pass_s(job, job.size)
+        starts.append(clock + job.ahead_s)
+        clock += job.ahead_s + _pass_s(job, job.size)
     backlogs = [job.dirty_rate * (clock - start) for job, start in zip(jobs, starts, strict=True)]
     sent = [job.size for job in jobs]
     stop_at = clock
@@ -145,7 +160,7 @@ def forecast_group(jobs: Sequence[CopyJob]) -> Forecast:
         MemberForecast(
             member=job.member,
             bytes=sent[index] + drains[index],
-            copy_s=_pass_s(job, job.size),
+            copy_s=job.ahead_s + _pass_s(job, job.size),
             paused_at=stop_at + STOP_EACH_MS / 1000 * index,
             resumed_at=resume_at + RESUME_EACH_MS / 1000 * index,
         )
@@ -203,11 +218,12 @@ def too_slow_alone(jobs: Iterable[CopyJob]) -> tuple[CopyJob, ...]:
 
 def resident_or_memory(member: MemberId, memory: int, resident: Mapping[MemberId, int]) -> float:
     """Bytes of the first pass: what is known to be in use, or all memory as the upper bound."""
-    return float(min(resident.get(member, memory), memory))
+    return float(min(resident.get(member, memory), memory)) * (1 + PROTOCOL_SHARE)
 
 
 def _smith_ratio(job: CopyJob) -> float:
-    return job.dirty_rate * usable_rate(job.link) / job.size if job.size else math.inf
+    lasts = job.ahead_s + _pass_s(job, job.size)
+    return job.dirty_rate / lasts if lasts else math.inf
 
 
 def _precopy(job: CopyJob) -> MemberForecast:
@@ -220,7 +236,7 @@ def _precopy(job: CopyJob) -> MemberForecast:
         passes = max(1, math.ceil(math.log(threshold / job.size) / math.log(ratio)))
     left = job.size * ratio**passes
     sent = job.size * (1 - ratio**passes) / (1 - ratio)
-    paused_at = sent / rate
+    paused_at = job.ahead_s + sent / rate
     return MemberForecast(
         member=job.member,
         bytes=sent + left,
@@ -251,13 +267,14 @@ def _shared(jobs: Sequence[CopyJob]) -> list[MemberForecast]:
             sent[job] += share * step
         del left[done]
         rest = min(done.size, DOWNTIME_LIMIT_S * rate / len(jobs))
+        paused_at = done.ahead_s + clock
         members.append(
             MemberForecast(
                 member=done.member,
                 bytes=sent[done] + rest,
-                copy_s=clock,
-                paused_at=clock,
-                resumed_at=clock + rest / share + _handover_s([done]),
+                copy_s=paused_at,
+                paused_at=paused_at,
+                resumed_at=paused_at + rest / share + _handover_s([done]),
             )
         )
     return members

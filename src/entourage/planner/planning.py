@@ -11,6 +11,7 @@ from entourage.planner.cost import PathChange, Stretched, in_between, path_chang
 from entourage.planner.figures import (
     CopyJob,
     Forecast,
+    ahead_s,
     copy_order,
     forecast_group,
     forecast_parallel,
@@ -87,9 +88,10 @@ def _jobs(scope: Scope, resident: Mapping[MemberId, int]) -> tuple[CopyJob, ...]
     return copy_order(
         CopyJob(
             member=member.id,
-            size=resident_or_memory(member.id, member.memory, resident) + member.disk,
+            size=resident_or_memory(member.id, member.memory, resident),
             dirty_rate=member.dirty_rate,
             link=scope.link(member.id),
+            ahead_s=ahead_s(scope.link(member.id), disk=member.disk),
             has_disk=member.disk > 0,
             is_realtime=member.realtime is not None,
         )

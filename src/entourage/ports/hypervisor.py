@@ -105,6 +105,10 @@ class Hypervisor(Protocol):
         """What is there now, asked of the hypervisor."""
         ...
 
+    async def in_use(self, member: Member, host: HostId) -> int | None:
+        """Roughly the bytes of its memory that are not empty, which a copy has to carry; None if it cannot be told."""
+        ...
+
     async def create(self, member: Member, host: HostId) -> None:
         """Boot `member` on `host`; nothing happens if it runs there already. It has what it is promised after `resume`.
 

@@ -38,6 +38,10 @@ class TwinHypervisor:
 
         return await self._client.ask("look", f"{member} {host}", endpoint=_monitor(member, host), effect=effect)
 
+    async def in_use(self, member: Member, host: HostId) -> int | None:
+        """Nobody asks in a simulated world: plans are not made there."""
+        return None
+
     async def create(self, member: Member, host: HostId) -> None:
         """Run it; PermanentError if a copy is there that does not run."""
 

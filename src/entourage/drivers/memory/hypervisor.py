@@ -42,6 +42,11 @@ class MemoryHypervisor:
             copy = self._world.copies.get((member, host))
             return RunState.ABSENT if copy is None else copy.state
 
+    async def in_use(self, member: Member, host: HostId) -> int | None:
+        """All of it, if there is a copy."""
+        async with self._world.call("hypervisor.in_use", member.id, host):
+            return member.memory if (member.id, host) in self._world.copies else None
+
     async def create(self, member: Member, host: HostId) -> None:
         """Run it; PermanentError if a copy is there that does not run."""
         async with self._world.call("hypervisor.create", member.id, host):

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
 
-from entourage.drivers.qemu import disk, promises, tls
+from entourage.drivers.qemu import disk, promises, sampling, tls
 from entourage.drivers.qemu import process as qemu
 from entourage.drivers.qemu.cancelling import break_streams, wait_ended
-from entourage.drivers.qemu.connecting import connect_from
+from entourage.drivers.qemu.connecting import connect_from, introduce
 from entourage.drivers.qemu.copying import Copying
 from entourage.drivers.qemu.gate import StreamGate
 from entourage.drivers.qemu.monitor import GONE, Monitor, MonitorEvent, cut_off
@@ -106,6 +106,10 @@ class QemuHypervisor:
         except DriverError:
             return RunState.ABSENT if qemu.running_pid(paths) is None else RunState.FAILED
         return _RUN_STATES.get(status, RunState.FAILED)
+
+    async def in_use(self, member: Member, host: HostId) -> int | None:
+        """From a sample of its pages."""
+        return await asyncio.to_thread(sampling.in_use, self._machines.access(host), member)
 
     async def create(self, member: Member, host: HostId) -> None:
         """Boot a new instance."""
@@ -301,9 +305,10 @@ class QemuHypervisor:
         at_target = await self._instance(member.id, target)
         if at_source.copying is not None and not at_source.copying.is_over():
             raise PermanentError(f"{member.id} on {source}: a copy is under way already")
-        await self._encrypt(at_source.monitor, source, at_target.monitor, target)
+        sending, receiving = self._machines.access(source), self._machines.access(target)
+        await introduce(at_source.monitor, sending, at_target.monitor, receiving)
         at_source.copying = at_target.copying = copying
-        copying.hastening = promises.hasten(self._machines.access(source), member.id)
+        copying.hastening = promises.hasten(sending, member.id)
         await self._enable(at_source.monitor, keeps_disk=bool(member.disk))
         await at_source.monitor.execute(
             "migrate-set-parameters",
@@ -312,17 +317,6 @@ class QemuHypervisor:
             xbzrle_cache_size=_XBZRLE_CACHE,
         )
         return copying
-
-    async def _encrypt(self, at_source: Monitor, source: HostId, at_target: Monitor, target: HostId) -> None:
-        """Both ends know each other from now on, where they have certificates."""
-        sending, receiving = self._machines.access(source), self._machines.access(target)
-        if sending.identity is None and receiving.identity is None:
-            return
-        if sending.identity is None or receiving.identity is None:
-            bare = source if sending.identity is None else target
-            raise PermanentError(f"{bare} has no certificate, and the other end of the copy has one: nothing is sent")
-        await tls.admit(at_target, sending.identity)
-        await tls.demand(at_source, sending.inside(sending.identity.directory), receiving.identity)
 
     def _favour_once(self, member: MemberId, copying: Copying) -> None:
         if not copying.is_favoured:  # to look for the processes takes time that the stop of all has not

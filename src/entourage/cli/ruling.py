@@ -1,0 +1,192 @@
+"""`entourage run`, `explain`, `rules` and `decisions`."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from rich.console import RenderableType
+from rich.text import Text
+
+from entourage.cli.exits import need_root
+from entourage.cli.output import show, show_json, show_json_line, table
+from entourage.cli.rule_commands import Decisions, Explain, Rules, Run
+from entourage.cli.running import run
+from entourage.cli.telling import telling
+from entourage.drivers.decisions import DecisionRecords
+from entourage.lab.leftovers import exclusive_rules
+from entourage.lab.place import Place, open_place
+from entourage.operations.deeds import check_deeds
+from entourage.operations.explaining import Explained, explain_service
+from entourage.operations.interruption import Interruption
+from entourage.operations.rule_files import RuleText, in_force, kept_memory, put_in_force, read_rule_file
+from entourage.operations.ruling import Ruling
+from entourage.operations.tell import Tell
+from entourage.operations.words import service_named
+from entourage.rules.observations import OBSERVATIONS
+from entourage.rules.rule import Rule, RuleSet
+
+_STYLES = {"do": "bold cyan", "wait": "yellow", "cannot": "bold red", "committed": "green"}
+
+
+def run_rules(wanted: Run) -> None:
+    """Watch, decide and act."""
+    need_root("run")
+    place = open_place(wanted.lab)
+    text = _rules_of(place, wanted)
+    rules = text.parse(place)
+    check_deeds(rules)
+    with exclusive_rules(place.name), telling(as_json=wanted.as_json) as tell:
+        put_in_force(place, text)
+        records = DecisionRecords(place.moves_url)
+        try:
+            ruling = Ruling(
+                place=place,
+                rules=rules,
+                records=records,
+                tell=tell,
+                told=show_json_line if wanted.as_json else lambda news: _tell_news(tell, news),
+                out=wanted.out,
+                acts=not wanted.only_decide,
+                memory=kept_memory(place),
+            )
+            tell.note(f"{len(rules.rules)} rules of {text.file} look at {place.service.id} in lab {place.name}")
+
+            async def work(interruption: Interruption) -> None:
+                await ruling.run(interruption, once=wanted.once)
+
+            run(work, heard=lambda why: tell.note(f"{why}: what has not committed is put back"))
+        finally:
+            records.close()
+
+
+def explain(wanted: Explain) -> None:
+    """Show what rules see."""
+    need_root("explain")
+    place = open_place(wanted.lab)
+    service_named(place, wanted.service)
+    rules = _rules_of(place, wanted).parse(place)
+    explained = run(lambda _: explain_service(place, rules))
+    if wanted.as_json:
+        show_json(explained.to_json())
+    else:
+        show(*_explanation(explained))
+
+
+def rules(wanted: Rules) -> None:
+    """Show rules, or what they may name."""
+    if wanted.observations:
+        _show_observations(as_json=wanted.as_json)
+        return
+    place = open_place(wanted.lab)
+    text = _rules_of(place, wanted)
+    found = text.parse(place)
+    if wanted.as_json:
+        show_json({"file": text.file, "rules": [_rule_json(rule) for rule in found.rules]})
+    else:
+        show(_rule_table(found))
+
+
+def decisions(wanted: Decisions) -> None:
+    """List them."""
+    need_root("decisions")
+    place = open_place(wanted.lab)
+    service = service_named(place, wanted.service) if wanted.service is not None else None
+    records = DecisionRecords(place.moves_url)
+    try:
+        kept = records.latest(service=service, most=wanted.most)
+    finally:
+        records.close()
+    if wanted.as_json:
+        show_json({"lab": place.name, "decisions": [each.to_json() for each in kept]})
+        return
+    rows = []
+    for each in kept:
+        outcome = each.outcome or {}
+        said = outcome.get("reason") or "; ".join(each.document["reasons"])
+        verdict = str(each.document["verdict"])
+        came = str(outcome.get("outcome", ""))
+        rows.append(
+            (
+                f"{datetime.fromtimestamp(each.at).astimezone():%Y-%m-%d %H:%M:%S}",
+                each.service,
+                each.document["rule"],
+                Text(verdict, style=_STYLES.get(verdict, "")),
+                f"{each.document['action']}{' → ' + each.document['target'] if each.document['target'] else ''}",
+                Text(came, style=_STYLES.get(came, "bold red")),
+                said,
+            )
+        )
+    head = ("at", "service", "rule", "verdict", "action", "outcome", "why")
+    show(table(head, rows) if rows else "nothing was decided yet")
+
+
+def _rules_of(place: Place, wanted: Run | Explain | Rules) -> RuleText:
+    return in_force(place) if wanted.rules is None else read_rule_file(wanted.rules)
+
+
+def _tell_news(tell: Tell, news: Mapping[str, Any]) -> None:
+    if "verdict" not in news:
+        took = ""
+        if news.get("total_s") is not None:
+            took = f" in {news['total_s']:.1f} s, predicted {news['predicted_s']:.1f} s"
+        because = f": {news['reason']}" if news.get("reason") else ""
+        tell.note(f"decision {news['number']}: {news['outcome']}{took}{because}")
+        return
+    way = f" to {news['target']}" if news["target"] else ""
+    because = f" ({'; '.join(news['reasons'])})" if news["reasons"] else ""
+    tell.note(
+        f"decision {news['number']}: rule {news['rule']}: {news['verdict']} {news['action']} {news['service']}{way}, "
+        f"for {news['about']}{because}"
+    )
+
+
+def _explanation(explained: Explained) -> list[RenderableType]:
+    lines: list[RenderableType] = [Text(f"{explained.service} is at {explained.site}", style="bold")]
+    lines += [Text(f"odd: {each}", style="bold red") for each in explained.wrong]
+    for each in explained.rules:
+        style = _STYLES.get(each.verdict, "")
+        head = Text(f"rule {each.rule.name}: ", style="bold").append(each.verdict or "not true", style=style)
+        lines.append(head)
+        lines.append(f"  when {each.rule.when.value}: {', '.join(each.about) or 'not so now'}")
+        if each.rule.condition is not None:
+            lines.append(f"  if   {each.rule.condition.text}")
+            lines += [f"         {name} = {value!r}" for name, value in each.values.items()]
+        lines.append(f"  do   {each.rule.do}")
+        lines += [f"  {reason}" for reason in each.reasons]
+    if not explained.rules:
+        lines.append("no rule looks at it")
+    return lines
+
+
+def _rule_table(found: RuleSet) -> RenderableType:
+    rows = [
+        (
+            rule.name,
+            rule.when.value,
+            "" if rule.condition is None else rule.condition.text,
+            str(rule.do),
+            "all" if rule.services is None else ", ".join(sorted(rule.services)),
+            f"{rule.hold_s:g} s" if rule.hold_s else "",
+        )
+        for rule in found.rules
+    ]
+    return table(("rule", "when", "if", "do", "for", "hold"), rows)
+
+
+def _rule_json(rule: Rule) -> dict[str, Any]:
+    return {
+        "name": rule.name,
+        "line": rule.line,
+        "when": rule.when.value,
+        "if": None if rule.condition is None else rule.condition.text,
+        "do": str(rule.do),
+        "for": None if rule.services is None else sorted(rule.services),
+        "hold_s": rule.hold_s,
+    }
+
+
+def _show_observations(*, as_json: bool) -> None:
+    if as_json:
+        show_json([{"name": each.path, "type": each.kind.value, "says": each.says} for each in OBSERVATIONS])
+    else:
+        show(table(("name", "type", "says"), [(each.path, each.kind.value, each.says) for each in OBSERVATIONS]))

@@ -1,0 +1,215 @@
+"""Rules at work: look, decide, act, and keep every decision. `entourage run` is this loop."""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from entourage.drivers.decisions import DecisionRecords
+from entourage.lab.errors import LabError
+from entourage.lab.place import Place
+from entourage.operations.deeds import notify, run_command
+from entourage.operations.interruption import Interruption
+from entourage.operations.moves import RefusedError, run_move
+from entourage.operations.recovering import all_moves, take_over
+from entourage.operations.reports import write_move
+from entourage.operations.rule_files import keep_memory
+from entourage.operations.switching import Shown
+from entourage.operations.tell import Tell
+from entourage.operations.watching import Watcher
+from entourage.planner import MoveRequest
+from entourage.ports.errors import DriverError
+from entourage.rules.deciding import Decided, Decision, Verdict, began, decide, ended
+from entourage.rules.memory import Memory
+from entourage.rules.rule import Act, RuleSet
+from entourage.rules.view import View
+from entourage.wiring import wire
+
+LOOK_EVERY_S = 0.4
+_MOST_DEEDS = 50
+_DEEDS_END_WITHIN_S = 5.0
+Told = Callable[[dict[str, Any]], None]  # each decision that is new, and each outcome
+
+
+@dataclass(slots=True, kw_only=True)
+class Ruling:
+    """One run of the loop. `told` hears of what is new; `acts` False: decide, tell, and do nothing."""
+
+    place: Place
+    rules: RuleSet
+    records: DecisionRecords
+    tell: Tell
+    told: Told
+    out: Path
+    acts: bool = True
+    memory: Memory = field(default_factory=Memory)
+    _deeds: set[asyncio.Task[None]] = field(default_factory=set)
+    _last: dict[tuple[str, str], tuple[str, tuple[str, ...]]] = field(default_factory=dict)
+
+    async def run(self, interruption: Interruption, *, once: bool = False) -> None:
+        """Look and act until somebody wants it to end; `once`: one look, and what it asks for.
+
+        LabError if the lab or its database is gone.
+        """
+        self._remember(replace(self.memory, running={}))  # whoever ran them is gone
+        await self._take_over()
+        watcher = Watcher(self.place)
+        enough = asyncio.Event()
+        try:
+            with interruption.instead(lambda _: enough.set()):
+                await self._look_again_and_again(watcher, interruption, enough, once=once)
+        finally:
+            await self._end_deeds(within_s=None if once and not enough.is_set() else _DEEDS_END_WITHIN_S)
+
+    async def _look_again_and_again(
+        self, watcher: Watcher, interruption: Interruption, enough: asyncio.Event, *, once: bool
+    ) -> None:
+        while not enough.is_set():
+            view = await watcher.look()
+            decided = decide(view, self.rules, self.memory)
+            self._remember(decided.memory)
+            await self._act(decided, view, watcher, interruption, enough)
+            if once:
+                return
+            await _wait(enough, LOOK_EVERY_S)
+
+    async def _take_over(self) -> None:
+        """Bring to its end what one before us has begun, and say so beside its decision."""
+        unfinished = self.records.unfinished()
+        wired = wire(self.place)
+        try:
+            await take_over(wired, Shown(progress=self.tell.progress, phase=self.tell.phase))
+        finally:
+            await wired.close()
+        moves = all_moves(self.place)
+        for kept in unfinished:
+            act = kept.document["action"].partition(" ")[0]
+            if act == Act.NOTIFY.value:
+                self._begin_deed(kept.number, kept.document)  # told twice is better than never; its id is the same
+                continue
+            if act == Act.RUN.value:
+                self._end(kept.number, {"outcome": "interrupted", "reason": "its run was ended meanwhile"})
+                continue
+            later = [move for move in moves if move.began >= kept.at]
+            last = later[-1] if later else None
+            outcome = "nothing was begun" if last is None else (last.ended or {}).get("outcome", "open")
+            self._end(
+                kept.number, {"outcome": outcome, "interrupted": True, "move": None if last is None else last.move}
+            )
+
+    async def _act(
+        self, decided: Decided, view: View, watcher: Watcher, interruption: Interruption, enough: asyncio.Event
+    ) -> None:
+        for decision in self._news(decided):
+            number = self._keep(decision, view)
+            if decision.verdict is not Verdict.DO or not self.acts or enough.is_set():
+                continue
+            if decision.action.act.moves:
+                await self._do(decision, number, interruption)
+                watcher.forget()
+            elif decision.action.act is Act.REFUSE:
+                self._end(number, {"outcome": "in force"})
+            else:
+                self._remember(began(self.memory, decision, elapsed=time.monotonic()))
+                self._begin_deed(number, decision.to_json(), of=decision)
+
+    def _remember(self, memory: Memory) -> None:
+        if memory is not self.memory:
+            self.memory = memory
+            keep_memory(self.place, memory)
+
+    def _news(self, decided: Decided) -> list[Decision]:
+        """What is to be done, and whatever else is decided otherwise than at the last look."""
+        news = []
+        for decision in decided.decisions:
+            said = (decision.verdict.value, _without_numbers(decision.reasons))
+            is_to_do = decision.verdict is Verdict.DO and self.acts and decision.action.act is not Act.REFUSE
+            if is_to_do or self._last.get(decision.key) != said:
+                news.append(decision)
+            self._last[decision.key] = said
+        now = {decision.key for decision in decided.decisions}
+        self._last = {key: said for key, said in self._last.items() if key in now}
+        return news
+
+    def _keep(self, decision: Decision, view: View) -> int:
+        document = {**decision.to_json(), "seen_at": view.taken_at}
+        number = self.records.keep(decision.service, document)
+        self.told({"number": number, "at": time.time(), **document})
+        return number
+
+    def _end(self, number: int, outcome: dict[str, Any]) -> None:
+        self.records.end(number, outcome)
+        self.told({"number": number, "at": time.time(), **outcome})
+
+    async def _do(self, decision: Decision, number: int, interruption: Interruption) -> None:
+        self._remember(began(self.memory, decision, elapsed=time.monotonic()))
+        outcome = await self._move(decision, interruption)
+        done = outcome["outcome"] == "committed"
+        self._remember(ended(self.memory, decision, elapsed=time.monotonic(), done=done))
+        self._end(number, outcome)
+
+    def _begin_deed(self, number: int, document: Mapping[str, Any], *, of: Decision | None = None) -> None:
+        """Tell a webhook or run a command beside everything else: it may take long, or hang."""
+        act, _, name = document["action"].partition(" ")
+
+        async def work() -> None:
+            if act == Act.RUN.value:
+                outcome = await run_command(self.rules.commands[name], decision=document)
+            elif name in self.rules.webhooks:
+                outcome = await notify(self.rules.webhooks[name], lab=self.place.name, number=number, decision=document)
+            else:
+                outcome = {"outcome": "failed", "reason": f"there is no webhook {name} any more"}
+            if of is not None:
+                is_done = outcome["outcome"] != "failed"
+                self._remember(ended(self.memory, of, elapsed=time.monotonic(), done=is_done))
+            self._end(number, outcome)
+
+        if len(self._deeds) >= _MOST_DEEDS:
+            self._end(number, {"outcome": "failed", "reason": f"{_MOST_DEEDS} others have not ended yet"})
+            return
+        deed = asyncio.create_task(work(), name=f"deed {number}")
+        self._deeds.add(deed)
+        deed.add_done_callback(self._deeds.discard)
+
+    async def _end_deeds(self, *, within_s: float | None) -> None:
+        """Give what is under way some time, or all that it takes; then end it. The next run finds what was not told."""
+        if self._deeds:
+            _, late = await asyncio.wait(self._deeds, timeout=within_s)
+            for deed in late:
+                deed.cancel()
+
+    async def _move(self, decision: Decision, interruption: Interruption) -> dict[str, Any]:
+        assert decision.target is not None
+        request = MoveRequest(service=decision.service, target=decision.target, members=decision.members)
+        wired = wire(self.place)
+        shown = Shown(progress=self.tell.progress, phase=self.tell.phase)
+        try:
+            document = await run_move(wired, request, shown=shown, interruption=interruption)
+        except RefusedError as error:
+            return {"outcome": "refused", "reason": str(error)}
+        except (LabError, DriverError, ConnectionError) as error:
+            return {"outcome": "failed", "reason": str(error)}
+        finally:
+            await wired.close()
+        write_move(document, self.out)
+        return {
+            "outcome": document["outcome"],
+            "reason": document["reason"],
+            "move": document["move"],
+            "total_s": document["total_s"],
+            "predicted_s": document["predicted"]["total_s"],
+        }
+
+
+def _without_numbers(reasons: tuple[str, ...]) -> tuple[str, ...]:
+    """The reasons without their figures: seconds that pass are no news."""
+    return tuple("".join(each for each in reason if not each.isdigit()) for reason in reasons)
+
+
+async def _wait(enough: asyncio.Event, seconds: float) -> None:
+    try:
+        await asyncio.wait_for(enough.wait(), seconds)
+    except TimeoutError:
+        return
