@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -239,11 +238,12 @@ def test_after_the_replicator_was_killed_another_goes_on(machines: LonelyMachine
             kept = await copied(replication, machines)
             await machines.wait_beats(SOURCE, count=DIRTY)
             command = [sys.executable, "-c", REPLICATOR, str(machines.directory), str(SLOW)]
-            with subprocess.Popen(command, cwd=Path(__file__).parent) as replicator:
-                try:
-                    await arriving(machines)
-                finally:
-                    replicator.kill()
+            replicator = await asyncio.create_subprocess_exec(*command, cwd=Path(__file__).parent)
+            try:
+                await arriving(machines)
+            finally:
+                replicator.kill()
+                await replicator.wait()
             assert block_processes(machines) != []
             await is_as_before_and_goes_on(replication, machines, before, kept)
 

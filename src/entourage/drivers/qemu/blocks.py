@@ -64,7 +64,7 @@ class BlockProcess:
     async def end(self) -> None:
         """End it, or the one of somebody who is gone; nothing of it is left. May be called twice."""
         await self.monitor.close()
-        pid = qemu.running_pid(self._paths)
+        pid = qemu.running_pid(self._paths) if self._child is None else self._child.pid
         if pid is not None:
             await qemu.end(pid)
         if self._child is not None:
@@ -85,7 +85,7 @@ class BlockProcess:
 
     async def make(self, node: str, path: Path, *, size: int) -> None:
         """A new empty qcow2 image of `size` bytes at `path`, which `open_image` can open."""
-        path.unlink(missing_ok=True)
+        await asyncio.to_thread(path.unlink, missing_ok=True)
         inside = self.access.inside(path)
         await self._create({"driver": "file", "filename": inside, "size": 0}, job=f"{node}-file")
         await self.monitor.execute("blockdev-add", driver="file", node_name=f"{node}-new", filename=inside)

@@ -124,7 +124,7 @@ class QemuHypervisor:
             return
         if state is not RunState.ABSENT:
             raise PermanentError(f"{member.id} on {host}: a copy is there already, and it is {state.value}")
-        instance = await self._start(member, host, incoming="defer" if autostart else "defer-paused")
+        instance = await self._start(member, host, incoming="defer" if autostart else "defer-paused", content=None)
         await self._enable(instance.monitor)
         access = self._machines.access(host)
         address = access.address
@@ -389,9 +389,7 @@ class QemuHypervisor:
         wanted.append({"capability": "pause-before-switchover", "state": keeps_disk})
         await monitor.execute("migrate-set-capabilities", capabilities=wanted)
 
-    async def _start(
-        self, member: Member, host: HostId, *, incoming: str | None, content: Path | None = None
-    ) -> _Instance:
+    async def _start(self, member: Member, host: HostId, *, incoming: str | None, content: Path | None) -> _Instance:
         access = self._machines.access(host)
         paths = qemu.instance_paths(access, member.id)
         taps = await self._machines.plug(member, host)

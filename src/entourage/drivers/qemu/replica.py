@@ -1,9 +1,10 @@
 """The files of one replica, and which of them count.
 
-`disk` is the replica, a raw image; `round` is what a round brings, a qcow2 image to be laid over it; `record` says which
-of them make up the last valid generation, and is replaced in one step. A generation becomes valid by a record that
-names both; then `round` is merged into `disk`, and a record that names `disk` alone follows. Merging writes into `disk`
-what `round` shows in the same place, so that both together are the same at every moment of it, and it can be begun anew.
+`disk` is the replica, a raw image; `round` is what a round brings, a qcow2 image to be laid over it; `record` says
+which of them make up the last valid generation, and is replaced in one step. A generation becomes valid by a record
+that names both; then `round` is merged into `disk`, and a record that names `disk` alone follows. Merging writes into
+`disk` what `round` shows in the same place, so both together are the same at every moment of it, and it can be begun
+anew.
 """
 
 import asyncio
@@ -11,7 +12,7 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import AsyncIterator, Collection, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -142,6 +143,16 @@ class ReplicaFiles:
             os.fsync(file.fileno())
         aside.rename(self.folder / _RECORD)
         _sync(self.folder)
+
+
+async def to_its_end(work: Callable[[], None]) -> None:
+    """Do it in a thread, and return when it is done, also if this task is cancelled meanwhile."""
+    doing = asyncio.ensure_future(asyncio.to_thread(work))
+    try:
+        await asyncio.shield(doing)
+    except asyncio.CancelledError:
+        await asyncio.wait({doing})
+        raise
 
 
 def _sync(path: Path) -> None:

@@ -3,8 +3,8 @@
 A round, from the source's disk to a replica's next generation:
 
 1. In the guest's QEMU, in one transaction: a new bitmap begins to note writes, and a job copies what the bitmap of the
-   replica's generation has noted (or everything) to a file beside the disk. That is the disk at one moment, and all that
-   the guest ever waits for: the file is local.
+   replica's generation has noted (or everything) to a file beside the disk. That is the disk at one moment, and all
+   that the guest ever waits for: the file is local.
 2. A process with QEMU's block layer sends the file to one on the target's host, over NBD, into a new image over the
    replica. It may take as long as it likes, hang or die: no guest's QEMU has to do with it.
 3. The image is whole, is made durable, and a record makes it the replica's last generation; it is merged.
@@ -21,15 +21,16 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from entourage.drivers.qemu import process as qemu
 from entourage.drivers.qemu import tls
 from entourage.drivers.qemu.blocks import BlockProcess, finish_job, give_up_job, open_image
-from entourage.drivers.qemu.disk import NODE, STAGE
+from entourage.drivers.qemu.disk import NODE, STAGE, make_durable
 from entourage.drivers.qemu.monitor import Monitor
-from entourage.drivers.qemu.replica import ReplicaFiles
+from entourage.drivers.qemu.replica import ReplicaFiles, to_its_end
 from entourage.model.ids import HostId, MemberId
 from entourage.model.replication import Generation
 from entourage.model.world import Member
@@ -93,6 +94,7 @@ class QemuReplication:
         files = self._files(member.id, target)
         files.make_folder()
         async with files.locked():
+            await BlockProcess(receiving, files.folder).end()  # of a round whose replicator is gone
             await self._settle(files, receiving)
             files.prepare(size=member.disk)
         before = files.standing().generation
@@ -114,8 +116,11 @@ class QemuReplication:
                         bytes=sent,
                     )
                     async with files.locked():
-                        await asyncio.to_thread(files.accept, generation)
-                        await self._merge(files, receiver)
+                        try:
+                            await to_its_end(partial(files.accept, generation))
+                            await self._merge(files, receiver)
+                        finally:
+                            await receiver.end()  # before anybody else has the lock
             finally:
                 # Which of both bitmaps goes on is what the record says now. A source that is gone has none.
                 kept = files.standing().generation
@@ -132,11 +137,9 @@ class QemuReplication:
             generation = files.standing().generation
             if generation is None:
                 raise PermanentError(f"{member} on {host}: the replica has no valid generation yet")
-            command = ("cp", "--reflink=auto", "--sparse=always", "--", str(files.disk), str(to))
-            process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
-            _, said = await process.communicate()
-        if process.returncode != 0:
-            raise PermanentError(f"{member} on {host}: the replica cannot be copied: {said.decode(errors='replace')}")
+            failure = await _copy_file(files.disk, to)
+        if failure is not None:
+            raise PermanentError(f"{member} on {host}: the replica cannot be copied: {failure}")
         return generation
 
     async def start(self, member: Member, host: HostId) -> Generation:
@@ -196,13 +199,10 @@ class QemuReplication:
         return sent
 
     async def _settle(self, files: ReplicaFiles, access: qemu.HostAccess) -> None:
-        """Make up for what whoever wrote here before has not done. Holding the lock."""
-        standing = files.standing()
-        if standing.is_to_be_merged:
+        """Merge what whoever made it valid has not merged. Holding the lock."""
+        if files.standing().is_to_be_merged:
             async with BlockProcess(access, files.folder) as process:
                 await self._merge(files, process)
-        elif standing.garbage:
-            await BlockProcess(access, files.folder).end()  # whoever may still write there
 
     async def _merge(self, files: ReplicaFiles, process: BlockProcess) -> None:
         """What is in the round becomes a part of the disk. Holding the lock."""
@@ -212,7 +212,7 @@ class QemuReplication:
         await finish_job(process.monitor, _MERGING)
         await process.close(_ROUND)
         await process.close(_DISK)
-        await asyncio.to_thread(files.merged)
+        await to_its_end(files.merged)
 
     @asynccontextmanager
     async def _sender(self, link: _Link) -> AsyncIterator[BlockProcess]:
@@ -295,6 +295,25 @@ class _Bitmaps:
             for each in noted
             if each.get("name", "").startswith(_BITMAP)
         }
+
+
+async def _copy_file(source: Path, to: Path) -> str | None:
+    """Durably; what went wrong, and then nothing is at `to`."""
+    command = ("cp", "--reflink=auto", "--sparse=always", "--", str(source), str(to))
+    process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
+    try:
+        _, said = await process.communicate()
+        if process.returncode == 0:
+            await asyncio.to_thread(make_durable, to)
+            return None
+    except BaseException:
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+        await asyncio.to_thread(to.unlink, missing_ok=True)
+        raise
+    await asyncio.to_thread(to.unlink, missing_ok=True)
+    return said.decode(errors="replace").strip()
 
 
 def _next_id(before: Generation | None) -> str:
