@@ -9,14 +9,15 @@ from entourage.model.ids import HostId, MemberId
 class Generation:
     """One whole copy of a member's disk: as it was at the host `source` at the moment `taken_at`.
 
-    Times in seconds since the epoch; it could be used from `valid_at` on. `bytes` were sent for it. `id` is its own
-    among all of all members, `number` counts those of one replica.
+    Times in seconds since the epoch: the round began at `began_at`, and had come whole at `valid_at`. `bytes` were sent
+    for it. `id` is its own among all of all members, `number` counts those of one replica.
     """
 
     id: str
     number: int
     member: MemberId
     source: HostId
+    began_at: float
     taken_at: float
     valid_at: float
     bytes: int
@@ -24,7 +25,7 @@ class Generation:
     @property
     def took_s(self) -> float:
         """How long the round took."""
-        return self.valid_at - self.taken_at
+        return self.valid_at - self.began_at
 
     def age_s(self, now: float) -> float:
         """How old its data is."""

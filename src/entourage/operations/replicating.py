@@ -89,10 +89,9 @@ class Keeper:
     async def keep(self, member: Member) -> None:
         """One round after another, for ever; none while a move is driven."""
         while True:
-            if not self._is_free.is_set():
+            if self._is_driven.is_set():
                 self._note(member.id, "it waits for a move to end")
-                await self._is_free.wait()
-                self._note(member.id, None)
+            await self._is_free.wait()
             try:
                 wait_s = await self._next(member)
             except (DriverError, NoRoomError) as error:

@@ -12,7 +12,7 @@ from entourage.planner.request import HostLoad
 
 # Of the inter-site link, for all rounds over it together; the rest is for users, moves, and what is written meanwhile.
 LINK_SHARE = 0.5
-_EARLY = 0.2  # of `rpo_s`: a round that takes longer than the last ones is no reason to be late
+_EARLY = 1 / 3  # of `rpo_s`: a round that takes longer than the last ones is no reason to be late
 
 
 def replica_site(infrastructure: Infrastructure, service: Service, at: SiteId) -> SiteId | None:
@@ -41,8 +41,8 @@ def pace(infrastructure: Infrastructure, service: Service, *, source: SiteId, ta
 def due_at(last: Generation | None, *, rpo_s: float, now: float) -> float:
     """When the next round has to begin; not after `now` if it is due. Times in seconds since the epoch.
 
-    A generation counts until the next one is valid, so its data is then as old as the time between the two rounds'
-    beginnings and the second one's length, which is taken to be that of the first.
+    A generation counts until the next one is valid: until then its data becomes as old as the next round begins after
+    it was taken, and as that round takes; which is taken to be as long as the last one took.
     """
     if last is None or last.taken_at > now:  # a clock was stepped: nothing is known of how old the data is
         return now

@@ -20,7 +20,7 @@ import shutil
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -87,6 +87,7 @@ class QemuReplication:
 
     async def round(self, member: Member, *, source: HostId, target: HostId, pace: float) -> Generation:
         """One round, as above."""
+        began_at = time.time()
         sending, receiving = self._machines.access(source), self._machines.access(target)
         if (sending.identity is None) != (receiving.identity is None):
             raise PermanentError(f"{source} and {target}: one has a certificate and the other has none")
@@ -100,21 +101,13 @@ class QemuReplication:
         before = files.standing().generation
         async with self._monitor(member.id, source) as monitor, self._sender(link) as sender:
             bitmaps = _Bitmaps(monitor)
-            known = await bitmaps.begin(before)
-            after = _next_id(before)
+            since = await bitmaps.begin(before)
             try:
-                taken_at = await self._stage(link, sender, bitmaps, since=known, after=after)
                 async with BlockProcess(receiving, files.folder) as receiver:
-                    sent = await self._send(link, sender, receiver, files)
-                    generation = Generation(
-                        id=after,
-                        number=1 if before is None else before.number + 1,
-                        member=member.id,
-                        source=source,
-                        taken_at=taken_at,
-                        valid_at=time.time(),
-                        bytes=sent,
-                    )
+                    await self._connect(link, sender, receiver, files)
+                    after = await self._take(link, sender, bitmaps, before=before, since=since)
+                    sent = await self._send(link, sender, receiver)
+                    generation = replace(after, began_at=began_at, valid_at=time.time(), bytes=sent)
                     async with files.locked():
                         try:
                             await to_its_end(partial(files.accept, generation))
@@ -167,17 +160,8 @@ class QemuReplication:
         await BlockProcess(self._machines.access(host), files.folder).end()
         files.remove()
 
-    async def _stage(
-        self, link: _Link, sender: BlockProcess, bitmaps: "_Bitmaps", *, since: str | None, after: str
-    ) -> float:
-        """The disk as it is at one moment, or what has changed in it, in `link.delta`; the time of it."""
-        paths = qemu.instance_paths(link.source, link.member.id)
-        _require_space(paths.disk, await bitmaps.dirty(since))
-        await sender.make(_STAGED, link.delta, size=link.member.disk)
-        return await bitmaps.stage(link.source.inside(link.delta), since=since, after=after)
-
-    async def _send(self, link: _Link, sender: BlockProcess, receiver: BlockProcess, files: ReplicaFiles) -> int:
-        """From file to file; how many bytes. Returns when the round is closed at the target."""
+    async def _connect(self, link: _Link, sender: BlockProcess, receiver: BlockProcess, files: ReplicaFiles) -> None:
+        """The way from the source into a new round at the target; before the disk is looked at, for it takes time."""
         await receiver.open_raw(_DISK, files.disk)
         await receiver.make(_ROUND, files.round, size=link.member.disk)
         await receiver.open_image(_ROUND, files.round, over=_DISK)
@@ -187,6 +171,29 @@ class QemuReplication:
             directory = link.source.inside(link.source.identity.directory)
             options |= await tls.as_client(sender.monitor, directory, link.target.identity)
         await sender.monitor.execute("blockdev-add", **options)
+
+    async def _take(
+        self, link: _Link, sender: BlockProcess, bitmaps: "_Bitmaps", *, before: Generation | None, since: str | None
+    ) -> Generation:
+        """The disk as it is at one moment, or what has changed in it `since`, in `link.delta`."""
+        _require_space(qemu.instance_paths(link.source, link.member.id).disk, await bitmaps.dirty(since))
+        await sender.make(_STAGED, link.delta, size=link.member.disk)
+        number = 1 if before is None else before.number + 1
+        after = f"{number}-{secrets.token_hex(4)}"
+        taken_at = await bitmaps.stage(link.source.inside(link.delta), since=since, after=after)
+        return Generation(
+            id=after,
+            number=number,
+            member=link.member.id,
+            source=link.source.id,
+            began_at=taken_at,
+            taken_at=taken_at,
+            valid_at=taken_at,
+            bytes=0,
+        )
+
+    async def _send(self, link: _Link, sender: BlockProcess, receiver: BlockProcess) -> int:
+        """From file to file; how many bytes. Returns when the round is closed at the target."""
         await sender.open_image(_STAGED, link.delta)
         # `top`: what is in the file, and not what it leaves out.
         wanted: dict[str, Any] = {"device": _STAGED, "target": _REMOTE, "sync": "top", "speed": int(link.pace)}
@@ -314,11 +321,6 @@ async def _copy_file(source: Path, to: Path) -> str | None:
         raise
     await asyncio.to_thread(to.unlink, missing_ok=True)
     return said.decode(errors="replace").strip()
-
-
-def _next_id(before: Generation | None) -> str:
-    number = 1 if before is None else before.number + 1
-    return f"{number}-{secrets.token_hex(4)}"
 
 
 def _require_space(disk: Path, dirty: int | None) -> None:
