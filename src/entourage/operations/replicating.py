@@ -130,7 +130,9 @@ class Keeper:
         rate = pace(infrastructure, service, source=site_of(source), target=site)
         after = await self._round(member, source=source, target=target, rate=rate)
         if after is not None:
-            late = lateness(before, after, rpo_s=service.rpo_s, pace=rate)
+            # What was there before the first round has been getting older while nobody replicated.
+            seen = before if self._kept.get(member.id) == target else None
+            late = lateness(seen, after, rpo_s=service.rpo_s, pace=rate)
             self._note(member.id, None if late is None else str(late))
             await self._remove_others(member.id, kept=target)
         return 0.0
