@@ -125,7 +125,7 @@ class Keeper:
         due = due_at(before, rpo_s=service.rpo_s, now=now)
         if due > now:
             return due - now
-        if before is None:
+        if before is None and member.id not in self._problems:
             self._note(member.id, f"all of its disk is being copied to {target}")
         rate = pace(infrastructure, service, source=site_of(source), target=site)
         after = await self._round(member, source=source, target=target, rate=rate)
