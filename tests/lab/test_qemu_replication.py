@@ -144,6 +144,8 @@ def test_a_member_starts_with_what_the_replica_has_and_the_replica_stays(machine
             started = await replication.start(STORER, TARGET)
             assert started == done
             await machines.wait_beats(TARGET, count=5)
+            with pytest.raises(PermanentError, match="a copy is there already"):
+                await replication.start(STORER, TARGET)
             assert unwell(machines.console(TARGET)) == []
             assert len(kept) > machines.beats(TARGET)[-1]  # what it has written itself are the first ones
             assert records(instance_paths(machines.access(TARGET), STORER.id).disk) == kept

@@ -117,7 +117,12 @@ class Keeper:
         source = await self._replication.source(member.id)
         site = None if source is None else replica_site(infrastructure, service, site_of(source))
         if source is None or site is None:
-            self._note(member.id, "it runs nowhere" if source is None else f"no link leads from {site_of(source)}")
+            where = (
+                "it does not run, or not on one host only"
+                if source is None
+                else f"no link leads from {site_of(source)}"
+            )
+            self._note(member.id, where)
             return _TRY_AGAIN_S
         target = replica_hosts(infrastructure, service, site)[member.id]
         before = self._replication.generation(member.id, target)

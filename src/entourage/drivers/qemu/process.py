@@ -242,7 +242,7 @@ def start(
 
     With an empty disk of `disk` bytes, or with the file `disk` of the same file system, which becomes the member's.
     """
-    paths.base.parent.mkdir(parents=True, exist_ok=True)
+    paths.base.parent.mkdir(exist_ok=True)  # and no more: a lab that is just being taken down is not to come back
     paths.remove()
     if isinstance(disk, Path):
         disk.rename(paths.disk)

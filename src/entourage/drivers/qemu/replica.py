@@ -95,6 +95,7 @@ class ReplicaFiles:
         _sync(self.disk)
         _sync(self.round)
         _sync(self.folder)
+        _sync(self.folder.parent)
         self._write(generation, (_DISK, _ROUND))
 
     def merged(self) -> None:

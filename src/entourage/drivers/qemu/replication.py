@@ -35,7 +35,7 @@ from entourage.model.ids import HostId, MemberId
 from entourage.model.replication import Generation
 from entourage.model.world import Member
 from entourage.ports.errors import DriverError, OutcomeUnknownError, PermanentError, TemporaryError
-from entourage.ports.hypervisor import Hypervisor
+from entourage.ports.hypervisor import Hypervisor, RunState
 
 FIRST_PORT, PORTS = 7300, 100  # where replicas are written
 _BITMAP, _STAGED = "replica-", "replication-staged"
@@ -75,8 +75,8 @@ class QemuReplication:
         for host in self._hosts:
             if qemu.running_pid(self._paths(member, host)) is None:
                 continue
-            with suppress(DriverError):
-                async with self._monitor(member, host) as monitor:
+            with suppress(DriverError, TimeoutError):
+                async with asyncio.timeout(_ANSWER_S), self._monitor(member, host) as monitor:
                     if (await monitor.execute("query-status"))["status"] == "running":
                         running.append(host)
         return running[0] if len(running) == 1 else None
@@ -137,6 +137,9 @@ class QemuReplication:
 
     async def start(self, member: Member, host: HostId) -> Generation:
         """A copy of the replica becomes the member's disk."""
+        state = await self._hypervisor.look(member.id, host)
+        if state is not RunState.ABSENT:  # it has a disk already, and what is on that is not to be told from here
+            raise PermanentError(f"{member.id} on {host}: a copy is there already, and it is {state.value}")
         to = self._paths(member.id, host).replica / "start"
         generation = await self.copy(member.id, host, to=to)
         try:
