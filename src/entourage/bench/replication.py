@@ -16,7 +16,6 @@ from time import time
 from typing import Any
 
 from entourage.bench.writing import keep, ratio, show
-from entourage.drivers.qemu.disk import NODE
 from entourage.drivers.qemu.monitor import Monitor
 from entourage.drivers.qemu.process import instance_paths
 from entourage.lab.place import Place, open_place
@@ -44,7 +43,7 @@ class Writes:
         """What was done since the last time."""
         for member, monitor in self._monitors.items():
             stats = await monitor.execute("query-blockstats", query_nodes=False)
-            (disk,) = [each["stats"] for each in stats if each.get("node-name") == NODE]
+            (disk,) = [each["stats"] for each in stats if each.get("qdev")]
             done, took_ns = int(disk["flush_operations"]), disk["wr_total_time_ns"] + disk["flush_total_time_ns"]
             before = self._seen.get(member)
             if before is None or done > before[0]:
