@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from entourage.drivers.frr import FrrIngress
 from entourage.drivers.qemu.driver import QemuHypervisor
 from entourage.drivers.qemu.guarding import QemuGuard
+from entourage.drivers.qemu.replication import QemuReplication
 from entourage.drivers.vxlan import VxlanSegments
 from entourage.engine.mover import Drivers
 from entourage.lab import names
 from entourage.lab.edgewatch import EdgeWatch
 from entourage.lab.place import Place
 from entourage.lab.verify import LabVerifier
+from entourage.ports.replication import Replication
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +35,12 @@ class Wired:
         await self.ingress.close()
         await self.segments.close()
         await self.place.fabric.close()
+
+
+def replication_of(place: Place) -> Replication:
+    """What keeps replicas of the lab's disks. It keeps nothing open, so that there is nothing to close."""
+    hosts = tuple(host.id for site in place.infrastructure.sites for host in site.hosts)
+    return QemuReplication(place, QemuHypervisor(place, accel=place.accel), hosts=hosts)
 
 
 def wire(place: Place, *, only_look: bool = False) -> Wired:

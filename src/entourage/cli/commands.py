@@ -136,6 +136,32 @@ class Realtime:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Replicate:
+    """Keep copies of the service's disks at another site, as fresh as its file wants them, until Ctrl-C.
+
+    What is wanted: rpo: 10 s in the service's file. While the service is moved the copies wait, and go on from where it
+    is then. What is told is when something changes.
+    """
+
+    epilog: ClassVar = epilog_of("entourage replicate", "entourage replicate --lab far")
+    lab: LabName = LAB
+    as_json: Json = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replicas:
+    """The copies of disks at other sites: where they are, how old their data is, and what the last round took."""
+
+    epilog: ClassVar = epilog_of(
+        "entourage replicas",
+        "entourage replicas --lab far --json",
+        note="Exit code 1 if one is older than the service wants, or not there.",
+    )
+    lab: LabName = LAB
+    as_json: Json = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Trace:
     """The way of a request hop by hop, computed from what is, and the round trip that requests really take."""
 

@@ -85,11 +85,31 @@ def exclusive_rules(lab: str) -> Iterator[None]:
 
 def is_being_moved(lab: str) -> bool:
     """Whether some process holds the lab's members now. Only a look: who asks never stands in a move's way."""
-    return f"@{_move_lock(lab)}" in Path("/proc/net/unix").read_text().split()
+    return _is_held(_move_lock(lab))
 
 
 def _move_lock(lab: str) -> str:
     return f"entourage-move-{lab}"
+
+
+@contextmanager
+def exclusive_replication(lab: str) -> Iterator[None]:
+    """Hold the lab's replicas against every other process that brings them up to date; LabError if one does now."""
+    with _held(_replication_lock(lab), taken=f"the disks of lab {lab} are being replicated by another process already"):
+        yield
+
+
+def is_being_replicated(lab: str) -> bool:
+    """Whether some process brings the lab's replicas up to date."""
+    return _is_held(_replication_lock(lab))
+
+
+def _is_held(name: str) -> bool:
+    return f"@{name}" in Path("/proc/net/unix").read_text().split()
+
+
+def _replication_lock(lab: str) -> str:
+    return f"entourage-replication-{lab}"
 
 
 @contextmanager

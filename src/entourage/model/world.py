@@ -160,6 +160,8 @@ class Service:
 
     `chain` is the order in which packets pass the members; a stage of several members shares the load.
     `latency_p999_s`: the most that the appliances may add to a request and its answer, in seconds, if it is promised.
+    `rpo_s`: how old, in seconds, the copies of its disks at another site may be; None: there are none. They are kept at
+    `replica_at`, where that is another site than the one where the member runs; else at the nearest other one.
     """
 
     id: ServiceId
@@ -171,6 +173,12 @@ class Service:
     home: SiteId
     if_unverified: FailedTarget = FailedTarget.STAY
     latency_p999_s: float | None = None
+    rpo_s: float | None = None
+    replica_at: SiteId | None = None
+
+    def replicated(self) -> tuple[Member, ...]:
+        """The members whose disks are to be replicated."""
+        return tuple(m for m in self.members if m.disk and self.rpo_s is not None)
 
     def member(self, member: MemberId) -> Member:
         """The member of that id; KeyError if there is none."""

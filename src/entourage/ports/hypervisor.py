@@ -8,6 +8,7 @@ runs only when `resume` asks for it. Every method names the host, may be called 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 from typing import Protocol
 
 from entourage.model.ids import HostId, MemberId
@@ -109,9 +110,10 @@ class Hypervisor(Protocol):
         """Roughly the bytes of its memory that are not empty, which a copy has to carry; None if it cannot be told."""
         ...
 
-    async def create(self, member: Member, host: HostId) -> None:
+    async def create(self, member: Member, host: HostId, *, disk: Path | None = None) -> None:
         """Boot `member` on `host`; nothing happens if it runs there already. It has what it is promised after `resume`.
 
+        Its disk is empty, or has the content of the file `disk`, which is the driver's from then on.
         PermanentError, and no copy, if the host cannot keep what the member is promised; so has `prepare`.
         """
         ...

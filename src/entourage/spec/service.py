@@ -9,6 +9,7 @@ from entourage.spec.fields import Fields, as_mapping, named
 from entourage.spec.nodes import Node, Scalar
 from entourage.spec.problems import Problems, quote
 from entourage.spec.realtime import PROMISE_EXAMPLE, Classes, check_promise, read_classes, read_promise
+from entourage.spec.replication import REPLICATION_OPTIONAL, read_replication
 from entourage.spec.segments import check_addresses, check_segments, read_segments
 from entourage.spec.values import Found, read_name
 
@@ -34,6 +35,7 @@ _TOP_OPTIONAL = {
     "if-unverified": "move-back",
     CLASSES: CLASSES_EXAMPLE,
     "latency-p999": "60 ms",
+    **REPLICATION_OPTIONAL,
 }
 
 
@@ -67,6 +69,7 @@ def read_service(
         _check_capacity(members, infrastructure, problems)
         if latency is not None and not problems.count:
             _check_latency(members, problems)
+    rpo_s, replica_at = read_replication(fields, home, members, infrastructure, problems)
     chain = read_chain(fields, members, segments, problems)
     if problems.count or name is None or prefix is None or address is None or home is None:
         return None
@@ -80,6 +83,8 @@ def read_service(
         home=SiteId(home.value),
         if_unverified=FailedTarget.STAY if if_unverified is None else FailedTarget(if_unverified.value),
         latency_p999_s=None if latency is None else latency.value / 1000,
+        rpo_s=rpo_s,
+        replica_at=replica_at,
     )
 
 

@@ -1,6 +1,7 @@
 """The hypervisors of all hosts of the simulated world, as one process sees them."""
 
 import asyncio
+from pathlib import Path
 
 from entourage.model.ids import HostId, MemberId
 from entourage.model.world import Member
@@ -42,8 +43,10 @@ class TwinHypervisor:
         """Nobody asks in a simulated world: plans are not made there."""
         return None
 
-    async def create(self, member: Member, host: HostId) -> None:
-        """Run it; PermanentError if a copy is there that does not run."""
+    async def create(self, member: Member, host: HostId, *, disk: Path | None = None) -> None:
+        """Run it; PermanentError if a copy is there that does not run, UnsupportedError with a disk's content."""
+        if disk is not None:
+            raise UnsupportedError(f"this hypervisor cannot start {member.id} with a disk: it has none")
 
         def effect() -> None:
             known = self._known(member.id, host)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from entourage.cli import failures, labs, looking, moving, realtime, story  # noqa: F401 - loaded before parts are replaced
+from entourage.cli import failures, labs, looking, moving, realtime, replication, story  # noqa: F401 - loaded first
 from entourage.cli.main import app
 from entourage.lab.place import Lab
 from entourage.model.ids import HostId, MemberId, SiteId
@@ -144,7 +144,7 @@ def example_world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("entourage.cli.recovery.open_moves", lambda _: [])
     monkeypatch.setattr("entourage.cli.recovery.find_owed", lambda _: None)
     monkeypatch.setattr("entourage.cli.moving.wire", lambda *_, **__: SimpleNamespace(close=close))
-    for module in ("looking", "moving", "realtime"):
+    for module in ("looking", "moving", "realtime", "replication"):
         monkeypatch.setattr(f"entourage.cli.{module}.open_place", open_place)
     monkeypatch.setattr("entourage.cli.looking.open_lab", FakePlace)
 

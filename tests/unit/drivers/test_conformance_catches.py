@@ -85,9 +85,9 @@ class PreparesOverOthers(_Faulty):
 
 
 class CreatesOverOthers(_Faulty):
-    async def create(self, member: Member, host: HostId) -> None:
+    async def create(self, member: Member, host: HostId, *, disk: Path | None = None) -> None:
         self.world.copies.pop((member.id, host), None)
-        await super().create(member, host)
+        await super().create(member, host, disk=disk)
 
 
 class AbandonResumes(_Faulty):

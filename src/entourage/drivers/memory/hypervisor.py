@@ -1,6 +1,7 @@
 """A hypervisor in memory: as strict as a real one about what can be done in which state, and stricter."""
 
 import math
+from pathlib import Path
 
 from entourage.drivers.memory.world import STEP_S, MemoryCopy, MemoryStream, MemoryWorld
 from entourage.model.ids import HostId, MemberId
@@ -47,8 +48,10 @@ class MemoryHypervisor:
         async with self._world.call("hypervisor.in_use", member.id, host):
             return member.memory if (member.id, host) in self._world.copies else None
 
-    async def create(self, member: Member, host: HostId) -> None:
-        """Run it; PermanentError if a copy is there that does not run."""
+    async def create(self, member: Member, host: HostId, *, disk: Path | None = None) -> None:
+        """Run it; PermanentError if a copy is there that does not run, UnsupportedError with a disk's content."""
+        if disk is not None:
+            raise UnsupportedError(f"{self.name} cannot start {member.id} with a disk: it has none")
         async with self._world.call("hypervisor.create", member.id, host):
             self._world.require_host(host)
             known = self._world.copies.get((member.id, host))

@@ -14,11 +14,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from entourage.drivers.qemu.blocks import find_job, give_up_job
 from entourage.drivers.qemu.monitor import Monitor, MonitorEvent
 from entourage.ports.errors import DriverError, OutcomeUnknownError, PermanentError
 
 NODE = "disk"  # a member's disk in its QEMU, and the name of its export
 FIRST_PORT, PORTS = 7200, 100  # where exports are
+STAGE = "replication-stage"  # the job that copies the disk, or a part of it, for a replica at another site
 _JOB, _REMOTE = "mirror", "disk-at-target"
 _ENDED = ("concluded", "null")
 _READY_WITHIN_S, _FINISHED_WITHIN_S, _GIVEN_UP_WITHIN_S = 600.0, 5.0, 5.0
@@ -75,6 +77,7 @@ class Mirror:
         At `socket`, as QEMU sees it, somebody waits who passes on what is written.
         """
         await self.give_up()
+        await give_up_job(self._monitor, STAGE)  # a round of replication has to wait, not a move
         where = {"type": "unix", "path": socket}
         await self._monitor.execute("blockdev-add", driver="nbd", node_name=_REMOTE, server=where, export=NODE)
         await self._monitor.execute(
@@ -111,7 +114,7 @@ class Mirror:
             with suppress(PermanentError):  # it has just ended
                 await self._monitor.execute("block-job-cancel", device=_JOB, force=True)
             async with asyncio.timeout(_GIVEN_UP_WITHIN_S):
-                while await self._monitor.execute("query-block-jobs"):  # noqa: ASYNC110 - its events may be another's
+                while await find_job(self._monitor, _JOB):  # noqa: ASYNC110 - its events may be another's
                     await asyncio.sleep(0.01)
         await self._forget()
 

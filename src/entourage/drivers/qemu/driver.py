@@ -10,6 +10,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Literal
 
 from entourage.drivers.qemu import disk, promises, sampling, tls
@@ -111,14 +112,14 @@ class QemuHypervisor:
         """From a sample of its pages."""
         return await asyncio.to_thread(sampling.in_use, self._machines.access(host), member)
 
-    async def create(self, member: Member, host: HostId) -> None:
-        """Boot a new instance."""
+    async def create(self, member: Member, host: HostId, *, disk: Path | None = None) -> None:
+        """Boot a new instance. The file `disk` has to be on the file system that the host's files are on."""
         state = await self.look(member.id, host)
         if state is RunState.RUNNING:
             return
         if state is not RunState.ABSENT:
             raise PermanentError(f"{member.id} on {host}: a copy is there already, and it is {state.value}")
-        await self._start(member, host, incoming=None)
+        await self._start(member, host, incoming=None, content=disk)
 
     async def prepare(self, member: Member, host: HostId, *, autostart: bool = False) -> None:
         """Start a QEMU that waits for the member's state. With `autostart` it runs as soon as it is complete."""
@@ -127,7 +128,7 @@ class QemuHypervisor:
             return
         if state is not RunState.ABSENT:
             raise PermanentError(f"{member.id} on {host}: a copy is there already, and it is {state.value}")
-        instance = await self._start(member, host, incoming="defer" if autostart else "defer-paused")
+        instance = await self._start(member, host, incoming="defer" if autostart else "defer-paused", content=None)
         await self._enable(instance.monitor)
         access = self._machines.access(host)
         address = access.address
@@ -278,8 +279,7 @@ class QemuHypervisor:
         if instance is not None and instance.child is not None:
             await asyncio.to_thread(instance.child.wait)
         await self._machines.unplug(member, host)
-        for path in paths.all():
-            path.unlink(missing_ok=True)
+        paths.remove()
 
     async def migrate(self, member: Member, *, source: HostId, target: HostId, progress: ProgressCallback) -> Migrated:
         """QEMU's own migration over TCP, with its default downtime limit."""
@@ -383,7 +383,7 @@ class QemuHypervisor:
         wanted.append({"capability": "pause-before-switchover", "state": keeps_disk})
         await monitor.execute("migrate-set-capabilities", capabilities=wanted)
 
-    async def _start(self, member: Member, host: HostId, *, incoming: str | None) -> _Instance:
+    async def _start(self, member: Member, host: HostId, *, incoming: str | None, content: Path | None) -> _Instance:
         access = self._machines.access(host)
         paths = qemu.instance_paths(access, member.id)
         taps = await self._machines.plug(member, host)
@@ -397,7 +397,7 @@ class QemuHypervisor:
         )
         if incoming == "defer-paused":
             arguments.append("-S")
-        child = await asyncio.to_thread(qemu.start, arguments, access=access, paths=paths, disk=member.disk)
+        child = await asyncio.to_thread(qemu.start, arguments, access=access, paths=paths, disk=content or member.disk)
         deadline = asyncio.get_running_loop().time() + _MONITOR_DEADLINE_S
         while True:
             try:

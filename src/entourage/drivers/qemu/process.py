@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Sequence
@@ -115,7 +116,12 @@ class InstancePaths:
     @property
     def monitors(self) -> tuple[Path, ...]:
         """All QMP sockets; each has one client at a time."""
-        return (self.monitor, self.spare_monitor, self.guard_monitor)
+        return (self.monitor, self.spare_monitor, self.guard_monitor, self.replication_monitor)
+
+    @property
+    def replication_monitor(self) -> Path:
+        """A fourth QMP socket, for whoever keeps copies of the disk at another site."""
+        return self.base.with_suffix(".replication.qmp")
 
     @property
     def console(self) -> Path:
@@ -143,13 +149,29 @@ class InstancePaths:
         return self.base.with_suffix(".mirror")
 
     @property
+    def replica(self) -> Path:
+        """The folder of the replica of the member's disk that this host keeps, if it does; see `replica`."""
+        return self.base.with_suffix(".replica")
+
+    @property
+    def sending(self) -> Path:
+        """The folder of what is on its way from the member's disk to a replica on another host."""
+        return self.base.with_suffix(".sending")
+
+    @property
     def promise(self) -> Path:
         """The real-time CPU that the member is promised, if it is; see `promises`."""
         return self.base.with_suffix(PROMISE)
 
     def all(self) -> tuple[Path, ...]:
-        """Every file of this copy."""
+        """Every file of this copy. A replica is none of them: it is there so that it outlives the member."""
         return (*self.monitors, self.console, self.log, self.pid, self.disk, self.mirror, self.promise)
+
+    def remove(self) -> None:
+        """Take all of them away, and what was on its way from its disk."""
+        for path in self.all():
+            path.unlink(missing_ok=True)
+        shutil.rmtree(self.sending, ignore_errors=True)
 
 
 def instance_paths(access: HostAccess, member: MemberId) -> InstancePaths:
@@ -214,13 +236,17 @@ def _network_card(accel: str) -> str:
 
 
 def start(
-    arguments: Sequence[str], *, access: HostAccess, paths: InstancePaths, disk: int = 0
+    arguments: Sequence[str], *, access: HostAccess, paths: InstancePaths, disk: int | Path = 0
 ) -> subprocess.Popen[bytes]:
-    """Start QEMU on the host, in a session of its own: it lives on when we end. With an empty disk of `disk` bytes."""
-    paths.base.parent.mkdir(parents=True, exist_ok=True)
-    for stale in paths.all():
-        stale.unlink(missing_ok=True)
-    if disk:
+    """Start QEMU on the host, in a session of its own: it lives on when we end.
+
+    With an empty disk of `disk` bytes, or with the file `disk` of the same file system, which becomes the member's.
+    """
+    paths.base.parent.mkdir(exist_ok=True)  # and no more: a lab that is just being taken down is not to come back
+    paths.remove()
+    if isinstance(disk, Path):
+        disk.rename(paths.disk)
+    elif disk:
         with paths.disk.open("wb") as empty:
             empty.truncate(disk)
     enter = ["nsenter", f"--root={access.root}", "--wd=/"]

@@ -50,6 +50,18 @@ async def demand(monitor: Monitor, directory: str, target: Identity) -> None:
     await monitor.execute("migrate-set-parameters", tls_creds=_CLIENT, tls_hostname=target.name)
 
 
+async def serve(monitor: Monitor, directory: str, source: Identity) -> None:
+    """At the target, before it exports anything by `OF_EXPORT`: for this host only. `directory` as QEMU sees it."""
+    await _make(monitor, _SERVER, "tls-creds-x509", endpoint="server", dir=directory, verify_peer=True)
+    await _make(monitor, _WRITER, "authz-simple", identity=f"CN={source.name}")
+
+
+async def as_client(monitor: Monitor, directory: str, target: Identity) -> dict[str, str]:
+    """At the source: what a node of `driver=nbd` needs to be sure of its server. `directory` as QEMU sees it."""
+    await _make(monitor, _CLIENT, "tls-creds-x509", endpoint="client", dir=directory, verify_peer=True)
+    return {"tls_creds": _CLIENT, "tls_hostname": target.name}
+
+
 def context(source: Identity) -> ssl.SSLContext:
     """For our own connections from the source: only to a host whose certificate names it. OSError if there is none."""
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
