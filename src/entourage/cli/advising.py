@@ -13,15 +13,13 @@ from entourage.cli.running import run
 from entourage.lab.place import open_place
 from entourage.model.units import format_bytes, format_ms
 from entourage.operations.advising import Advised, advise_service
-from entourage.operations.words import service_named
 from entourage.planner.advice import Option
 
 
 def advise(wanted: Advise) -> None:
     """Show the options, the best first."""
     need_root("advise")
-    place = open_place(wanted.lab)
-    service_named(place, wanted.service)
+    place = open_place(wanted.lab, service=wanted.service)
     advised = run(lambda _: advise_service(place, watch_s=wanted.watch))
     if wanted.as_json:
         show_json(advised.to_json())

@@ -14,14 +14,13 @@ from entourage.cli.running import run
 from entourage.cli.telling import telling
 from entourage.drivers.decisions import DecisionRecords
 from entourage.lab.leftovers import exclusive_rules
-from entourage.lab.place import Place, open_place
+from entourage.lab.place import Lab, open_lab, open_place
 from entourage.operations.deeds import check_deeds
 from entourage.operations.explaining import Explained, explain_service
 from entourage.operations.interruption import Interruption
 from entourage.operations.rule_files import RuleText, in_force, kept_memory, put_in_force, read_rule_file
 from entourage.operations.ruling import Ruling
 from entourage.operations.tell import Tell
-from entourage.operations.words import service_named
 from entourage.rules.observations import OBSERVATIONS
 from entourage.rules.rule import Rule, RuleSet
 
@@ -31,25 +30,26 @@ _STYLES = {"do": "bold cyan", "wait": "yellow", "cannot": "bold red", "committed
 def run_rules(wanted: Run) -> None:
     """Watch, decide and act."""
     need_root("run")
-    place = open_place(wanted.lab)
-    text = _rules_of(place, wanted)
-    rules = text.parse(place)
+    lab = open_lab(wanted.lab)
+    text = _rules_of(lab, wanted)
+    rules = text.parse(lab)
     check_deeds(rules)
-    with exclusive_rules(place.name), telling(as_json=wanted.as_json) as tell:
-        put_in_force(place, text)
-        records = DecisionRecords(place.moves_url)
+    with exclusive_rules(lab.name), telling(as_json=wanted.as_json) as tell:
+        put_in_force(lab, text)
+        records = DecisionRecords(lab.moves_url)
         try:
             ruling = Ruling(
-                place=place,
+                lab=lab,
                 rules=rules,
                 records=records,
                 tell=tell,
                 told=show_json_line if wanted.as_json else lambda news: _tell_news(tell, news),
                 out=wanted.out,
                 acts=not wanted.only_decide,
-                memory=kept_memory(place),
+                memory=kept_memory(lab),
             )
-            tell.note(f"{len(rules.rules)} rules of {text.file} look at {place.service.id} in lab {place.name}")
+            services = ", ".join(kept.id for kept in lab.services) or "no service yet"
+            tell.note(f"{len(rules.rules)} rules of {text.file} look at {services} in lab {lab.name}")
 
             async def work(interruption: Interruption) -> None:
                 await ruling.run(interruption, once=wanted.once)
@@ -62,8 +62,7 @@ def run_rules(wanted: Run) -> None:
 def explain(wanted: Explain) -> None:
     """Show what rules see."""
     need_root("explain")
-    place = open_place(wanted.lab)
-    service_named(place, wanted.service)
+    place = open_place(wanted.lab, service=wanted.service)
     rules = _rules_of(place, wanted).parse(place)
     explained = run(lambda _: explain_service(place, rules))
     if wanted.as_json:
@@ -77,9 +76,9 @@ def rules(wanted: Rules) -> None:
     if wanted.observations:
         _show_observations(as_json=wanted.as_json)
         return
-    place = open_place(wanted.lab)
-    text = _rules_of(place, wanted)
-    found = text.parse(place)
+    lab = open_lab(wanted.lab)
+    text = _rules_of(lab, wanted)
+    found = text.parse(lab)
     if wanted.as_json:
         show_json({"file": text.file, "rules": [_rule_json(rule) for rule in found.rules]})
     else:
@@ -89,15 +88,14 @@ def rules(wanted: Rules) -> None:
 def decisions(wanted: Decisions) -> None:
     """List them."""
     need_root("decisions")
-    place = open_place(wanted.lab)
-    service = service_named(place, wanted.service) if wanted.service is not None else None
-    records = DecisionRecords(place.moves_url)
+    lab = open_lab(wanted.lab)
+    records = DecisionRecords(lab.moves_url)
     try:
-        kept = records.latest(service=service, most=wanted.most)
+        kept = records.latest(service=wanted.service, most=wanted.most)
     finally:
         records.close()
     if wanted.as_json:
-        show_json({"lab": place.name, "decisions": [each.to_json() for each in kept]})
+        show_json({"lab": lab.name, "decisions": [each.to_json() for each in kept]})
         return
     rows = []
     for each in kept:
@@ -120,8 +118,8 @@ def decisions(wanted: Decisions) -> None:
     show(table(head, rows) if rows else "nothing was decided yet")
 
 
-def _rules_of(place: Place, wanted: Run | Explain | Rules) -> RuleText:
-    return in_force(place) if wanted.rules is None else read_rule_file(wanted.rules)
+def _rules_of(lab: Lab, wanted: Run | Explain | Rules) -> RuleText:
+    return in_force(lab) if wanted.rules is None else read_rule_file(wanted.rules)
 
 
 def _tell_news(tell: Tell, news: Mapping[str, Any]) -> None:

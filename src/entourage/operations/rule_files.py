@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from entourage.lab.errors import LabError
-from entourage.lab.place import Place
+from entourage.lab.place import Lab
 from entourage.rules.cycles import find_cycle
 from entourage.rules.memory import Memory, memory_from_json, memory_to_json
 from entourage.rules.reading import parse_rules
@@ -16,6 +16,7 @@ from entourage.spec import read_text
 from entourage.spec.problems import Position, Problems
 
 _RULES, _MEMORY = "rules.json", "rules-memory.json"
+_MOST_TRIED = 20  # services with which rules are tried; more are hardly of other kinds
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")  # the clock that never jumps begins anew with each
 
 
@@ -26,16 +27,19 @@ class RuleText:
     file: str
     text: str
 
-    def parse(self, place: Place) -> RuleSet:
-        """The rules, checked against the lab. Raises SpecError."""
-        services = frozenset({place.service.id})
-        rules = parse_rules(self.text, file=self.file, infrastructure=place.infrastructure, services=services)
-        cycle = find_cycle(rules, place.infrastructure, place.service)
-        if cycle is not None:
-            line = next(rule.line for rule in rules.rules if rule.name == cycle.rules[0])
-            problems = Problems(self.file)
-            hint = "give them expressions that exclude each other, or remove one"
-            problems.add(Position(line, 1), str(cycle), hint=hint)
+    def parse(self, lab: Lab) -> RuleSet:
+        """The rules, checked against the lab and its services. Raises SpecError."""
+        services = [kept.hosted.service for kept in lab.services]
+        names = frozenset(service.id for service in services)
+        rules = parse_rules(self.text, file=self.file, infrastructure=lab.infrastructure, services=names)
+        problems = Problems(self.file)
+        for service in services[:_MOST_TRIED]:
+            cycle = find_cycle(rules, lab.infrastructure, service)
+            if cycle is not None:
+                line = next(rule.line for rule in rules.rules if rule.name == cycle.rules[0])
+                hint = "give them expressions that exclude each other, or remove one"
+                problems.add(Position(line, 1), str(cycle), hint=hint)
+        if problems.count:
             raise problems.error()
         return rules
 
@@ -45,32 +49,32 @@ def read_rule_file(path: Path) -> RuleText:
     return RuleText(file=str(path), text=read_text(path))
 
 
-def put_in_force(place: Place, rules: RuleText) -> None:
+def put_in_force(lab: Lab, rules: RuleText) -> None:
     """Keep the rules as those of the lab."""
-    _write(place.run_dir / _RULES, {"file": rules.file, "text": rules.text})
+    _write(lab.run_dir / _RULES, {"file": rules.file, "text": rules.text})
 
 
-def has_rules(place: Place) -> bool:
+def has_rules(lab: Lab) -> bool:
     """Whether rules are in force there."""
-    return (place.run_dir / _RULES).exists()
+    return (lab.run_dir / _RULES).exists()
 
 
-def in_force(place: Place) -> RuleText:
+def in_force(lab: Lab) -> RuleText:
     """The lab's rules. LabError if it has none."""
-    data = _read(place.run_dir / _RULES)
+    data = _read(lab.run_dir / _RULES)
     if data is None:
-        raise LabError(f"no rules are in force in lab {place.name}; begin with: entourage run --rules FILE")
+        raise LabError(f"no rules are in force in lab {lab.name}; begin with: entourage run --rules FILE")
     return RuleText(file=data["file"], text=data["text"])
 
 
-def keep_memory(place: Place, memory: Memory) -> None:
+def keep_memory(lab: Lab, memory: Memory) -> None:
     """Keep what the loop remembers, for the next one and for those that ask why."""
-    _write(place.run_dir / _MEMORY, {"boot": _BOOT_ID.read_text(), "memory": memory_to_json(memory)})
+    _write(lab.run_dir / _MEMORY, {"boot": _BOOT_ID.read_text(), "memory": memory_to_json(memory)})
 
 
-def kept_memory(place: Place) -> Memory:
+def kept_memory(lab: Lab) -> Memory:
     """What the loop remembered last; nothing if that was before this machine started."""
-    data = _read(place.run_dir / _MEMORY)
+    data = _read(lab.run_dir / _MEMORY)
     if data is None or data["boot"] != _BOOT_ID.read_text():
         return Memory()
     try:

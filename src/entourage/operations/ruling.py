@@ -9,11 +9,11 @@ from typing import Any
 
 from entourage.drivers.decisions import DecisionRecords
 from entourage.lab.errors import LabError
-from entourage.lab.place import Place
+from entourage.lab.place import Lab
 from entourage.operations.deeds import notify, run_command
 from entourage.operations.interruption import Interruption
 from entourage.operations.moves import RefusedError, run_move
-from entourage.operations.recovering import all_moves, take_over
+from entourage.operations.recovering import all_moves, open_moves, take_over
 from entourage.operations.reports import write_move
 from entourage.operations.rule_files import keep_memory
 from entourage.operations.switching import Shown
@@ -37,7 +37,7 @@ Told = Callable[[dict[str, Any]], None]  # each decision that is new, and each o
 class Ruling:
     """One run of the loop. `told` hears of what is new; `acts` False: decide, tell, and do nothing."""
 
-    place: Place
+    lab: Lab
     rules: RuleSet
     records: DecisionRecords
     tell: Tell
@@ -55,7 +55,7 @@ class Ruling:
         """
         self._remember(replace(self.memory, running={}))  # whoever ran them is gone
         await self._take_over()
-        watcher = Watcher(self.place)
+        watcher = Watcher(self.lab)
         enough = asyncio.Event()
         try:
             with interruption.instead(lambda _: enough.set()):
@@ -78,12 +78,13 @@ class Ruling:
     async def _take_over(self) -> None:
         """Bring to its end what one before us has begun, and say so beside its decision."""
         unfinished = self.records.unfinished()
-        wired = wire(self.place)
-        try:
-            await take_over(wired, Shown(progress=self.tell.progress, phase=self.tell.phase))
-        finally:
-            await wired.close()
-        moves = all_moves(self.place)
+        for service in sorted({move.document["service"] for move in open_moves(self.lab)}):
+            wired = wire(self.lab.place(service))
+            try:
+                await take_over(wired, Shown(progress=self.tell.progress, phase=self.tell.phase))
+            finally:
+                await wired.close()
+        moves = all_moves(self.lab)
         for kept in unfinished:
             act = kept.document["action"].partition(" ")[0]
             if act == Act.NOTIFY.value:
@@ -118,7 +119,7 @@ class Ruling:
     def _remember(self, memory: Memory) -> None:
         if memory is not self.memory:
             self.memory = memory
-            keep_memory(self.place, memory)
+            keep_memory(self.lab, memory)
 
     def _news(self, decided: Decided) -> list[Decision]:
         """What is to be done, and whatever else is decided otherwise than at the last look."""
@@ -158,7 +159,7 @@ class Ruling:
             if act == Act.RUN.value:
                 outcome = await run_command(self.rules.commands[name], decision=document)
             elif name in self.rules.webhooks:
-                outcome = await notify(self.rules.webhooks[name], lab=self.place.name, number=number, decision=document)
+                outcome = await notify(self.rules.webhooks[name], lab=self.lab.name, number=number, decision=document)
             else:
                 outcome = {"outcome": "failed", "reason": f"there is no webhook {name} any more"}
             if of is not None:
@@ -183,7 +184,7 @@ class Ruling:
     async def _move(self, decision: Decision, interruption: Interruption) -> dict[str, Any]:
         assert decision.target is not None
         request = MoveRequest(service=decision.service, target=decision.target, members=decision.members)
-        wired = wire(self.place)
+        wired = wire(self.lab.place(decision.service))
         shown = Shown(progress=self.tell.progress, phase=self.tell.phase)
         try:
             document = await run_move(wired, request, shown=shown, interruption=interruption)
