@@ -258,8 +258,8 @@ def test_any_text_is_an_expression_or_a_condition_error(text: str) -> None:
 
 PIECES = st.sampled_from(
     ["path.crossings", "member.id", "now.hour", "(", ")", "[", "]", "{", "}", "&&", "||", "!", "-", "==", "<", ">=",
-     "+", "/", "%", "?", ":", ".", ",", "'a'", '"b"', "'", "r'", "'''", "b'x'", "//", "\n", "0", "1.5", "1e9", "0x1", "1u",
-     "in", "null", "true", "size", ".matches", ".contains", ".map", "has", "string", "double", "x"]
+     "+", "/", "%", "?", ":", ".", ",", "'a'", '"b"', "'", "r'", "'''", "b'x'", "//", "\n", "0", "1.5", "1e9", "0x1",
+     "1u", "in", "null", "true", "size", ".matches", ".contains", ".map", "has", "string", "double", "x"]
 )  # fmt: skip
 
 
