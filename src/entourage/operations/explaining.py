@@ -1,7 +1,6 @@
 """What rules see of a service just now, and what they say of it."""
 
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from entourage.lab.place import Place
@@ -9,10 +8,10 @@ from entourage.model.ids import ServiceId, SiteId
 from entourage.operations.rule_files import kept_memory
 from entourage.operations.watching import Watcher
 from entourage.rules.deciding import decide
-from entourage.rules.facts import Facts, Occurrence, PathMemo
+from entourage.rules.facts import Facts, Occurrence, World
 from entourage.rules.occurrences import occurrences
 from entourage.rules.rule import Rule, RuleSet
-from entourage.rules.values import context
+from entourage.rules.values import Value, values
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +20,7 @@ class ExplainedRule:
 
     rule: Rule
     about: tuple[str, ...]
-    values: dict[str, str | int | float | bool]
+    values: dict[str, Value]
     verdict: str
     reasons: tuple[str, ...]
 
@@ -63,8 +62,7 @@ async def explain_service(place: Place, rules: RuleSet) -> Explained:
     memory = kept_memory(place)
     decided = decide(view, rules, memory)
     said = {each.rule: each for each in decided.decisions}
-    now = datetime.fromtimestamp(view.taken_at, tz=rules.zone)
-    facts = Facts(view, view.services[place.service.id], memory, now, PathMemo())
+    facts = Facts(World(view, rules.zone), view.services[place.service.id], memory.placed.get(place.service.id))
     explained = []
     for rule in rules.rules:
         if not rule.is_for(facts.service):
@@ -83,9 +81,9 @@ async def explain_service(place: Place, rules: RuleSet) -> Explained:
     return Explained(service=facts.service, site=facts.site, wrong=facts.wrong, rules=tuple(explained))
 
 
-def _values(facts: Facts, rule: Rule, about: Occurrence | None) -> dict[str, str | int | float | bool]:
+def _values(facts: Facts, rule: Rule, about: Occurrence | None) -> dict[str, Value]:
     """What the rule's expression names, with its value now."""
     if rule.condition is None:
         return {}
-    seen = context(facts, rule.condition.roots, about or Occurrence(event=rule.when))
-    return {name: seen[root][leaf] for name in rule.condition.names for root, _, leaf in (name.partition("."),)}
+    names = rule.condition.names
+    return dict(zip(names, values(facts, about or Occurrence(event=rule.when), names), strict=True))

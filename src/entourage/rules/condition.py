@@ -46,7 +46,6 @@ class Condition:
 
     text: str
     names: tuple[str, ...]
-    roots: frozenset[str]
     functions: frozenset[str]
     texts: tuple[str, ...]
     numbers: tuple[float, ...]
@@ -55,7 +54,7 @@ class Condition:
     def holds(self, context: Context) -> bool:
         """Whether it is true of these observations. ConditionError if that cannot be said, such as a division by zero.
 
-        `context` has for each root in `roots` the observations by name.
+        `context` has them by root and name.
         """
         try:
             result = self.run(context)
@@ -98,7 +97,6 @@ def read_condition(text: str) -> Condition:
     return Condition(
         text=text,
         names=names,
-        roots=frozenset(name.partition(".")[0] for name in names),
         functions=functions,
         texts=tuple(dict.fromkeys(value for value in _values(_TEXT, text) if isinstance(value, str))),
         numbers=tuple(dict.fromkeys(map(float, _values(_NUMBER, without)))),

@@ -3,23 +3,24 @@
 Pure. Whoever acts tells the memory with `began` and `ended`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
 from enum import Enum
 from typing import Any
 
 from entourage.model.ids import MemberId, ServiceId, SiteId, site_of
 from entourage.planner import MoveRequest, Outlook, Plan, Refusal, plan
 from entourage.rules.condition import ConditionError
-from entourage.rules.facts import Facts, Occurrence, PathMemo
+from entourage.rules.facts import Facts, Occurrence, World
 from entourage.rules.memory import Failed, Memory, Placed, RuleKey
 from entourage.rules.occurrences import occurrences
 from entourage.rules.rule import Act, Action, Event, Rule, RuleSet
-from entourage.rules.values import context
+from entourage.rules.values import Value, context, values
 from entourage.rules.view import SiteState, View
 
 _HOUR_S = 3600.0
+_MOST_PLANS = 50  # moves that are planned in one pass: when one is done, all is decided anew anyway
+_NEVER: Mapping[str, float] = {}
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 10.0, 600.0  # after a failure; each further one doubles it
 
 
@@ -110,109 +111,145 @@ def ended(memory: Memory, decision: Decision, *, elapsed: float, done: bool) -> 
     return replace(memory, failed=failed, running=running)
 
 
+class _Prepared:
+    """A rule for one pass: what its expression was found to be for observations that were met already is known."""
+
+    __slots__ = ("condition", "known", "names", "rule")
+
+    def __init__(self, rule: Rule) -> None:
+        self.rule = rule
+        self.condition = rule.condition
+        self.names = () if rule.condition is None else rule.condition.names
+        self.known: dict[tuple[Value, ...], bool | str] = {}
+
+    def found(self, facts: Facts, about: Occurrence) -> bool | str:
+        """Whether the expression is true; a text says why it cannot be evaluated."""
+        if self.condition is None:
+            return True
+        seen = values(facts, about, self.names)
+        found = self.known.get(seen)
+        if found is None:
+            try:
+                found = self.condition.holds(context(self.names, seen))
+            except ConditionError as error:
+                found = str(error)
+            self.known[seen] = found
+        return found
+
+
 class _Deciding:
     """One pass."""
 
     def __init__(self, view: View, rules: RuleSet, memory: Memory) -> None:
         self.decisions: list[Decision] = []
-        self._view, self._rules, self._memory = view, rules, memory
-        self._now = datetime.fromtimestamp(view.taken_at, tz=rules.zone)
-        self._memo = PathMemo()
+        self._view, self._memory = view, memory
+        self._world = World(view, rules.zone)
+        self._now = self._world.now
+        due = [rule for rule in rules.rules if rule.at is None or rule.at.has(self._now)]
+        self._rules = [(event, [_Prepared(rule) for rule in due if rule.when is event]) for event in Event]
+        self._order = {rule.name: number for number, rule in enumerate(rules.rules)}
         self._placed: dict[ServiceId, Placed] = {}
-        self._since: dict[RuleKey, float | None] = {}  # None: true no longer
+        self._since: dict[ServiceId, dict[str, float]] = {}  # of the services for which it is not as remembered
         self._doing: dict[str, int] = {}
+        self._plans = 0
 
     def look_at(self, service: ServiceId) -> None:
         """Decide on one service by all rules that look at it."""
-        facts = Facts(self._view, self._view.services[service], self._memory, self._now, self._memo)
-        if facts.placed is not self._memory.placed.get(service):
+        remembered = self._memory.placed.get(service)
+        facts = Facts(self._world, self._view.services[service], remembered)
+        if facts.placed is not remembered:
             self._placed[service] = facts.placed
-        happened: dict[Event, list[Occurrence]] = {}
-        true: list[tuple[Rule, Occurrence, str | None]] = []
-        for rule in self._rules.rules:
-            key = (rule.name, service)
-            if not rule.is_for(service):
-                continue
-            if rule.when not in happened:
-                happened[rule.when] = occurrences(facts, rule.when)
-            found = self._first_true(rule, facts, happened[rule.when])
-            if found is not None:
-                true.append((rule, *found))
-                self._since.setdefault(key, self._memory.since.get(key, self._view.elapsed))
-            elif key in self._memory.since:
-                self._since[key] = None
+        true = self._true_of(facts)
+        before = self._memory.since.get(service, _NEVER)
+        if not true and not before:
+            return
+        since = {rule.name: before.get(rule.name, self._view.elapsed) for rule, _, _ in true}
+        if since != before:
+            self._since[service] = since
         if true:
-            self._judge(facts, true)
+            self._judge(facts, since, true)
 
     def remembered(self) -> Memory:
         """The memory with what this pass has seen."""
         memory = self._memory
         if self._placed:
             memory = replace(memory, placed={**memory.placed, **self._placed})
-        changed = {key: at for key, at in self._since.items() if memory.since.get(key) != at}
-        if changed:
-            since = {key: at for key, at in {**memory.since, **changed}.items() if at is not None}
-            over = {key for key, at in changed.items() if at is None}
+        if self._since:
+            over = {
+                (rule, service)
+                for service, since in self._since.items()
+                for rule in memory.since.get(service, _NEVER)
+                if rule not in since
+            }
+            since = {service: each for service, each in {**memory.since, **self._since}.items() if each}
             failed = {key: each for key, each in memory.failed.items() if key not in over}
             memory = replace(memory, since=since, failed=failed, told=memory.told - over)
         return memory
 
-    def _first_true(self, rule: Rule, facts: Facts, happened: list[Occurrence]) -> tuple[Occurrence, str | None] | None:
-        """The first occurrence for which the rule's expression is true, or cannot be evaluated, with the reason."""
-        if rule.at is not None and not rule.at.has(self._now):
-            return None
-        for about in happened:
-            if rule.condition is None:
-                return about, None
-            try:
-                if rule.condition.holds(context(facts, rule.condition.roots, about)):
-                    return about, None
-            except ConditionError as error:
-                return about, str(error)
-        return None
+    def _true_of(self, facts: Facts) -> list[tuple[Rule, Occurrence, str | None]]:
+        """The rules that are true of the service, in their order: each with what it is about first.
 
-    def _judge(self, facts: Facts, true: list[tuple[Rule, Occurrence, str | None]]) -> None:
+        A rule whose expression cannot be evaluated is among them, with the reason.
+        """
+        true: list[tuple[Rule, Occurrence, str | None]] = []
+        for event, prepared in self._rules:
+            happened = occurrences(facts, event) if prepared else ()
+            for about in happened:
+                for each in prepared:
+                    found = each.found(facts, about)
+                    if found and each.rule.is_for(facts.service) and all(rule is not each.rule for rule, _, _ in true):
+                        true.append((each.rule, about, found if isinstance(found, str) else None))
+        if len(true) > 1:
+            true.sort(key=lambda each: self._order[each[0].name])
+        return true
+
+    def _judge(self, facts: Facts, since: Mapping[str, float], true: list[tuple[Rule, Occurrence, str | None]]) -> None:
+        lasted = {name: self._view.elapsed - at for name, at in since.items()}
         refusing = [
-            rule for rule, _, wrong in true if rule.do.act is Act.REFUSE and wrong is None and self._held(rule, facts)
+            rule
+            for rule, _, wrong in true
+            if rule.do.act is Act.REFUSE and wrong is None and lasted[rule.name] >= rule.hold_s
         ]
-        taken: str | None = None
+        taken: str | None = None  # by which rule
         for rule, about, wrong in true:
             if wrong is not None:
                 self._say(rule, facts, about, Verdict.CANNOT, wrong)
-                continue
-            if rule.do.act is Act.REFUSE:
+            elif rule.do.act is Act.REFUSE:
                 if rule in refusing:
                     self._say(rule, facts, about, Verdict.DO, "other rules may not move it")
-                continue
-            waits = self._waits(rule, facts)
-            if rule.do.act.moves and not waits:
-                waits = _unfit(facts)
-                if refusing and not waits:
-                    reasons = [f"rule {each.name} refuses it: {each.when.value}" for each in refusing]
-                    self._say(rule, facts, about, Verdict.CANNOT, *reasons)
-                    continue
-                if taken is not None and not waits:
-                    waits = [f"rule {taken} acts on it first"]
-            if waits:
+            elif waits := self._waits(rule, facts, lasted[rule.name]) or self._cannot_move_yet(rule, facts, taken):
                 self._say(rule, facts, about, Verdict.WAIT, *waits)
-                continue
-            decision = self._planned(rule, facts, about) if rule.do.act.moves else _simple(rule, facts, about)
-            if decision.verdict is Verdict.DO:
-                self._doing[rule.name] = self._doing.get(rule.name, 0) + 1
-                taken = rule.name if rule.do.act.moves else taken
-            self.decisions.append(decision)
+            elif refusing and rule.do.act.moves:
+                reasons = [f"rule {each.name} refuses it: {each.when.value}" for each in refusing]
+                self._say(rule, facts, about, Verdict.CANNOT, *reasons)
+            else:
+                taken = self._decide_now(rule, facts, about) or taken
 
-    def _held(self, rule: Rule, facts: Facts) -> bool:
-        since = self._since.get((rule.name, facts.service))
-        return since is not None and self._view.elapsed - since >= rule.hold_s
+    def _decide_now(self, rule: Rule, facts: Facts, about: Occurrence) -> str | None:
+        """Nothing is to be waited for. The rule's name if it moves the service."""
+        decision = self._planned(rule, facts, about) if rule.do.act.moves else _simple(rule, facts, about)
+        self.decisions.append(decision)
+        if decision.verdict is not Verdict.DO:
+            return None
+        self._doing[rule.name] = self._doing.get(rule.name, 0) + 1
+        return rule.name if rule.do.act.moves else None
 
-    def _waits(self, rule: Rule, facts: Facts) -> list[str]:
+    def _cannot_move_yet(self, rule: Rule, facts: Facts, taken: str | None) -> list[str]:
+        """Why nobody should move the service just now; nothing for a rule that does not."""
+        if not rule.do.act.moves:
+            return []
+        if facts.seen.is_moving:
+            return ["a move of it is under way"]
+        if facts.wrong:
+            return list(facts.wrong)
+        if taken is not None:
+            return [f"rule {taken} acts on it first"]
+        return ["others are looked at first"] if self._plans >= _MOST_PLANS else []
+
+    def _waits(self, rule: Rule, facts: Facts, lasted: float) -> list[str]:
         """What the rule itself waits for."""
         key = (rule.name, facts.service)
         waits = []
-        since = self._since[key]
-        assert since is not None
-        lasted = self._view.elapsed - since
         if lasted < rule.hold_s:
             waits.append(f"it is so for {lasted:.1f} s, and must be for {rule.hold_s:g} s")
         if rule.within and not any(window.has(self._now) for window in rule.within):
@@ -245,6 +282,7 @@ class _Deciding:
         wishes, no_wish = self._wishes(rule, facts, about)
         reasons = [no_wish] if no_wish else []
         is_hopeless = not wishes
+        self._plans += 1
         for target, members in wishes:
             request = MoveRequest(service=facts.service, target=target, members=members)
             planned = plan(
@@ -317,11 +355,6 @@ class _Deciding:
 
 def _simple(rule: Rule, facts: Facts, about: Occurrence) -> Decision:
     return Decision(rule=rule.name, service=facts.service, action=rule.do, verdict=Verdict.DO, about=about)
-
-
-def _unfit(facts: Facts) -> list[str]:
-    """Why nobody should move the service just now."""
-    return ["a move of it is under way"] if facts.seen.is_moving else list(facts.wrong)
 
 
 def _against(refusal: Refusal) -> list[str]:

@@ -3,16 +3,15 @@
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
-from functools import cached_property
+from dataclasses import dataclass
+from datetime import datetime, tzinfo
 
 from entourage.model.ids import HostId, MemberId, ServiceId, SiteId, site_of
 from entourage.paths import trace
 from entourage.ports.hypervisor import RunState
-from entourage.rules.memory import Memory, Placed
+from entourage.rules.memory import Placed
 from entourage.rules.rule import Event
-from entourage.rules.view import ServiceView, View
+from entourage.rules.view import HostState, ServiceView, SiteState, View
 
 NEWS_S = 60.0  # for how long it is news that a member has changed its host
 
@@ -40,30 +39,38 @@ class Path:
     delivered: bool
 
 
-@dataclass(slots=True)
-class PathMemo:
-    """Paths that were worked out already: services of the same shape at the same places have the same."""
+class World:
+    """What is the same for all services of a view, worked out once."""
 
-    known: dict[object, Path] = field(default_factory=dict)
+    def __init__(self, view: View, zone: tzinfo) -> None:
+        self.view = view
+        self.now = datetime.fromtimestamp(view.taken_at, tz=zone)
+        self.lost_sites = frozenset(site for site, state in view.sites.items() if state is SiteState.LOST)
+        self.hosts: dict[HostState, frozenset[HostId]] = {
+            state: frozenset(host for host, found in view.hosts.items() if found is state) for state in HostState
+        }
+        self.paths: dict[object, Path] = {}  # services of the same shape at the same sites have the same
 
 
 def where_now(seen: ServiceView) -> tuple[dict[MemberId, HostId], tuple[str, ...]]:
     """Where each member runs that runs once; and what is wrong with the others, a sentence each."""
-    where: dict[MemberId, HostId] = {}
-    wrong: list[str] = list(seen.odd)
-    members = {member.id for member in seen.service.members}
+    where = {member: host for (member, host), state in seen.copies.items() if state is RunState.RUNNING}
+    members = seen.service.members
+    if len(where) == len(seen.copies) == len(members) and not seen.odd and all(each.id in where for each in members):
+        return where, ()
+    wrong = list(seen.odd)
+    known = {member.id for member in members}
+    where = {}
     for (member, host), state in seen.copies.items():
-        if member not in members:
+        if member not in known:
             wrong.append(f"{member} on {host} is no member of {seen.service.id}")
-        elif member in where or state is not RunState.RUNNING:
+            continue
+        if member in where or state is not RunState.RUNNING:
             hosts = sorted(at for name, at in seen.copies if name == member)
             several = f"{member} has copies on {' and '.join(hosts)}"
             wrong.append(several if len(hosts) > 1 else f"{member} on {host} is {state.value}")
-            where.setdefault(member, host)
-        else:
-            where[member] = host
-    if len(where) < len(members):
-        wrong += [f"{member} runs nowhere" for member in sorted(members - where.keys())]
+        where.setdefault(member, host)
+    wrong += [f"{member} runs nowhere" for member in sorted(known - where.keys())]
     return where, tuple(dict.fromkeys(wrong))
 
 
@@ -86,16 +93,20 @@ def place_again(where: Mapping[MemberId, HostId], seen: ServiceView, placed: Pla
 class Facts:
     """One service in one view, with what is remembered of it."""
 
-    def __init__(self, view: View, seen: ServiceView, memory: Memory, now: datetime, memo: PathMemo) -> None:
-        """`now` is the view's time in the rules' time zone."""
-        self.view, self.seen, self.now = view, seen, now
+    def __init__(self, world: World, seen: ServiceView, placed: Placed | None) -> None:
+        """`placed`: what is remembered of its places."""
+        self.world, self.seen = world, seen
         self.service: ServiceId = seen.service.id
-        self._memo = memo
         self.where, self.wrong = where_now(seen)
-        self.placed = place_again(self.where, seen, memory.placed.get(self.service), view.elapsed)
+        self.placed = place_again(self.where, seen, placed, world.view.elapsed)
+        self.site = self._belongs_to()
+        # The members at another site than the service is.
+        self.away: dict[MemberId, HostId] = {}
+        if self.where != self.placed.whole:
+            self.away = {member: host for member, host in self.where.items() if site_of(host) != self.site}
+        self._path: Path | None = None
 
-    @cached_property
-    def site(self) -> SiteId:
+    def _belongs_to(self) -> SiteId:
         """The site where the service was whole last; before that the one with most of its members, or its home."""
         if self.placed.whole:
             return site_of(next(iter(self.placed.whole.values())))
@@ -105,35 +116,39 @@ class Facts:
         home = self.seen.service.home
         return best[0] if best and home not in best else home
 
-    @cached_property
-    def away(self) -> dict[MemberId, HostId]:
-        """The members at another site than the service is."""
-        return {member: host for member, host in self.where.items() if site_of(host) != self.site}
+    def ingress(self) -> str:
+        """The site at which all users enter; empty if it is not one."""
+        entered = set(self.seen.ingress.values())
+        return next(iter(entered)) if len(entered) == 1 else ""
 
     def path(self) -> Path:
         """The worst of all regions' paths."""
-        service = self.seen.service
-        key = (
-            tuple(tuple(self._site_of(member) for member in stage) for stage in service.chain),
-            tuple(tuple(port.segment for port in member.interfaces) for member in service.members),
-            tuple(self.seen.ingress.items()),
-            tuple(self.seen.stretched.items()),
-        )
-        known = self._memo.known.get(key)
-        if known is None:
-            snapshot = self.view.snapshot(self.service, self.where)
-            paths = [
-                trace(snapshot, region.id, stretched=self.seen.stretched, via=via)
-                for region in self.view.infrastructure.regions
-                for via in _alternatives(service.chain)
-            ]
-            known = Path(
-                rtt_ms=max((math.inf if path.rtt_ms is None else path.rtt_ms for path in paths), default=0.0),
-                crossings=max((path.inter_site_crossings for path in paths), default=0),
-                delivered=all(path.is_delivered for path in paths),
+        if self._path is None:
+            service = self.seen.service
+            key = (
+                tuple([tuple([self._site_of(member) for member in stage]) for stage in service.chain]),
+                tuple([tuple([port.segment for port in member.interfaces]) for member in service.members]),
+                tuple(self.seen.ingress.items()),
+                tuple(self.seen.stretched.items()),
             )
-            self._memo.known[key] = known
-        return known
+            known = self.world.paths.get(key)
+            if known is None:
+                known = self.world.paths[key] = self._traced()
+            self._path = known
+        return self._path
+
+    def _traced(self) -> Path:
+        snapshot = self.world.view.snapshot(self.service, self.where)
+        paths = [
+            trace(snapshot, region.id, stretched=self.seen.stretched, via=via)
+            for region in snapshot.infrastructure.regions
+            for via in _alternatives(self.seen.service.chain)
+        ]
+        return Path(
+            rtt_ms=max((math.inf if path.rtt_ms is None else path.rtt_ms for path in paths), default=0.0),
+            crossings=max((path.inter_site_crossings for path in paths), default=0),
+            delivered=all(path.is_delivered for path in paths),
+        )
 
     def _site_of(self, member: MemberId) -> SiteId | None:
         host = self.where.get(member)

@@ -33,7 +33,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
-    """`since`: from when on (`View.elapsed`) a rule's condition has been true without a break.
+    """`since`: for each service, from when on (`View.elapsed`) a rule's condition has been true without a break.
 
     `acted`: when (`View.elapsed`) each rule acted in the last hour, and for which service. `running`: the services on
     which a rule acts now. `told`: conditions that a rule has acted on already and that have not ended since: it does
@@ -41,7 +41,7 @@ class Memory:
     """
 
     placed: Mapping[ServiceId, Placed] = field(default_factory=dict)
-    since: Mapping[RuleKey, float] = field(default_factory=dict)
+    since: Mapping[ServiceId, Mapping[str, float]] = field(default_factory=dict)
     acted: Mapping[str, tuple[tuple[float, ServiceId], ...]] = field(default_factory=dict)
     running: Mapping[RuleKey, float] = field(default_factory=dict)
     failed: Mapping[RuleKey, Failed] = field(default_factory=dict)
@@ -60,7 +60,7 @@ def memory_to_json(memory: Memory) -> dict[str, Any]:
             }
             for service, each in memory.placed.items()
         },
-        "since": [[*key, at] for key, at in memory.since.items()],
+        "since": {service: dict(each) for service, each in memory.since.items()},
         "acted": {rule: [list(each) for each in times] for rule, times in memory.acted.items()},
         "running": [[*key, at] for key, at in memory.running.items()],
         "failed": [[*key, each.times, each.last] for key, each in memory.failed.items()],
@@ -72,7 +72,7 @@ def memory_from_json(data: Mapping[str, Any]) -> Memory:
     """From a document. Raises KeyError, TypeError or ValueError if it is none."""
     return Memory(
         placed={service: Placed(**each) for service, each in data["placed"].items()},
-        since={(rule, service): at for rule, service, at in data["since"]},
+        since=data["since"],
         acted={rule: tuple((at, service) for at, service in times) for rule, times in data["acted"].items()},
         running={(rule, service): at for rule, service, at in data["running"]},
         failed={(rule, service): Failed(times=times, last=last) for rule, service, times, last in data["failed"]},

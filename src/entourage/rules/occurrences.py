@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from entourage.model.ids import site_of
 from entourage.rules.facts import Facts, Occurrence
 from entourage.rules.rule import Event
-from entourage.rules.view import HostState, SiteState
+from entourage.rules.view import HostState
 
 
 def occurrences(facts: Facts, event: Event) -> list[Occurrence]:
@@ -15,32 +15,27 @@ def occurrences(facts: Facts, event: Event) -> list[Occurrence]:
 
 def _members_moved(facts: Facts) -> Iterator[Occurrence]:
     """Members at another site, or lately on another host, than where they were, and not put there by Entourage."""
-    for member, host in facts.where.items():
-        if facts.seen.put.get(member) != host and (member in facts.away or member in facts.placed.before):
-            yield Occurrence(event=Event.MEMBER_MOVED, member=member, host=host, site=site_of(host))
+    if facts.away or facts.placed.before:
+        for member, host in facts.where.items():
+            if facts.seen.put.get(member) != host and (member in facts.away or member in facts.placed.before):
+                yield Occurrence(event=Event.MEMBER_MOVED, member=member, host=host, site=site_of(host))
 
 
 def _at_lost_sites(facts: Facts) -> Iterator[Occurrence]:
-    lost = {site for site, state in facts.view.sites.items() if state is SiteState.LOST}
-    for site in sorted(lost & {facts.site, *map(site_of, facts.where.values())}):
-        yield Occurrence(event=Event.SITE_LOST, site=site)
+    if facts.world.lost_sites:
+        for site in sorted(facts.world.lost_sites & {facts.site, *map(site_of, facts.where.values())}):
+            yield Occurrence(event=Event.SITE_LOST, site=site)
 
 
-def _on_hosts(facts: Facts, event: Event, wanted: HostState) -> Iterator[Occurrence]:
-    if wanted in facts.view.hosts.values():
-        for host in sorted(set(facts.where.values())):
-            if facts.view.hosts.get(host) is wanted:
-                yield Occurrence(event=event, host=host, site=site_of(host))
+def _on_hosts(facts: Facts, event: Event, state: HostState) -> Iterator[Occurrence]:
+    if facts.world.hosts[state]:
+        for host in sorted(facts.world.hosts[state].intersection(facts.where.values())):
+            yield Occurrence(event=event, host=host, site=site_of(host))
 
 
-def _violated(facts: Facts) -> Iterator[Occurrence]:
-    if facts.seen.licence_violations:
-        yield Occurrence(event=Event.LICENCE_VIOLATED)
-
-
-def _broken(facts: Facts) -> Iterator[Occurrence]:
-    if facts.seen.broken_promises:
-        yield Occurrence(event=Event.PROMISE_BROKEN)
+def _if(is_so: object, event: Event) -> Iterator[Occurrence]:
+    if is_so:
+        yield Occurrence(event=event)
 
 
 _OCCURRENCES: Mapping[Event, Callable[[Facts], Iterator[Occurrence]]] = {
@@ -48,8 +43,8 @@ _OCCURRENCES: Mapping[Event, Callable[[Facts], Iterator[Occurrence]]] = {
     Event.SITE_LOST: _at_lost_sites,
     Event.HOST_LOST: lambda facts: _on_hosts(facts, Event.HOST_LOST, HostState.LOST),
     Event.HOST_MAINTENANCE: lambda facts: _on_hosts(facts, Event.HOST_MAINTENANCE, HostState.MAINTENANCE),
-    Event.LICENCE_VIOLATED: _violated,
-    Event.PROMISE_BROKEN: _broken,
-    Event.SCHEDULE: lambda _: iter((Occurrence(event=Event.SCHEDULE),)),
-    Event.ALWAYS: lambda _: iter((Occurrence(event=Event.ALWAYS),)),
+    Event.LICENCE_VIOLATED: lambda facts: _if(facts.seen.licence_violations, Event.LICENCE_VIOLATED),
+    Event.PROMISE_BROKEN: lambda facts: _if(facts.seen.broken_promises, Event.PROMISE_BROKEN),
+    Event.SCHEDULE: lambda _: _if(True, Event.SCHEDULE),
+    Event.ALWAYS: lambda _: _if(True, Event.ALWAYS),
 }

@@ -1,6 +1,7 @@
 """Rule files: YAML to rules, every mistake at once with its line, column and a hint."""
 
 import re
+from collections.abc import Iterator
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from entourage.model.ids import ServiceId, SiteId
@@ -9,8 +10,8 @@ from entourage.model.world import Infrastructure
 from entourage.rules.condition import Condition, ConditionError, read_condition
 from entourage.rules.rule import Act, Action, Event, Limit, Rule, RuleSet, Webhook, Window
 from entourage.rules.trying import check
-from entourage.spec.fields import Fields, as_mapping, as_scalar, named
-from entourage.spec.nodes import Node, Scalar, Sequence, read_document
+from entourage.spec.fields import Fields, as_mapping, as_scalar
+from entourage.spec.nodes import Mapping, Node, Scalar, Sequence, read_document
 from entourage.spec.problems import Problems, quote, suggest
 from entourage.spec.values import read_choice
 
@@ -41,6 +42,7 @@ _AT_HINT = "write it like sat 22:00, or 22:00 for every day"
 _AT_LASTS_MIN = 10  # a schedule that was missed for so long is not made up for
 _NEEDS = {Act.NOTIFY: "webhook", Act.RUN: "command"}
 _TAKES_SITE = (Act.EVACUATE,)
+_NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
 _COUNT = re.compile(r"[1-9]\d{0,5}")
 
 
@@ -82,13 +84,26 @@ class _Reader:
             return None
         if not node.entries:
             self._problems.add(node.at, "there is no rule", hint=f"write at least one: {_TOP['rules']}")
-        rules = [self._rule(name, value) for name, value in named(node, "rule", self._problems)]
+        rules = [self._rule(name, value) for name, value in self._named(node, "rule")]
         return RuleSet(
             rules=tuple(rule for rule in rules if rule is not None),
             zone=zone,
             webhooks=self._webhooks,
             commands=self._commands,
         )
+
+    def _named(self, node: Mapping, kind: str) -> Iterator[tuple[Scalar, Node]]:
+        """The entries under their names, which may be longer than those of parts of a lab."""
+        first: dict[str, int] = {}
+        for name, value in node.entries:
+            if not _NAME.fullmatch(name.text):
+                hint = "use 1 to 40 of a-z, 0-9 and -, a letter first"
+                self._problems.add(name.at, f"{quote(name.text)} is not a name for a {kind}", hint=hint)
+            if name.text in first:
+                message = f"duplicate {kind} {quote(name.text)}, first on line {first[name.text]}"
+                self._problems.add(name.at, message, hint=f"give every {kind} a name of its own")
+            first.setdefault(name.text, name.at.line)
+            yield name, value
 
     def _zone(self, fields: Fields) -> ZoneInfo:
         scalar = fields.scalar("timezone")
@@ -102,7 +117,7 @@ class _Reader:
 
     def _read_webhooks(self, top: Fields) -> None:
         node = top.mapping("webhooks")
-        for name, value in named(node, "webhook", self._problems) if node is not None else ():
+        for name, value in self._named(node, "webhook") if node is not None else ():
             what, example = f"webhook {quote(name.text)}", "{url: 'https://ops.example.net/hook'}"
             body = as_mapping(value, what, self._problems, example=example)
             if body is None:
@@ -125,7 +140,7 @@ class _Reader:
 
     def _read_commands(self, top: Fields) -> None:
         node = top.mapping("commands")
-        for name, value in named(node, "command", self._problems) if node is not None else ():
+        for name, value in self._named(node, "command") if node is not None else ():
             what = f"command {quote(name.text)}"
             words = self._words(value, what, example="[/usr/local/bin/page-oncall]")
             if words:

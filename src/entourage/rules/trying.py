@@ -13,6 +13,7 @@ from math import prod
 
 from entourage.rules.condition import ARITHMETIC, TEXTS, Condition, ConditionError
 from entourage.rules.observations import BY_PATH, Kind, Observation
+from entourage.rules.values import Value, context
 
 _MOST_TRIED = 20_000  # combinations, some 10 µs each
 _MOST = 10**9  # of whole numbers for which no largest is known
@@ -30,7 +31,7 @@ def check(condition: Condition, *, sites: Sequence[str] = ()) -> None:
     samples = _samples(condition, sites)
     was_true = False
     for combination in islice(product(*samples), _MOST_TRIED):
-        was_true = condition.holds(_context(condition.names, combination)) or was_true
+        was_true = condition.holds(context(condition.names, combination)) or was_true
     if not was_true and prod(map(len, samples)) <= _MOST_TRIED and _decides(condition, sites):
         raise ConditionError("the expression can never be true", hint=_never(condition, sites))
 
@@ -44,22 +45,14 @@ def _decides(condition: Condition, sites: Sequence[str]) -> bool:
     return is_closed or joinable or not condition.functions & TEXTS
 
 
-def _context(names: Sequence[str], values: Sequence[str | float | bool]) -> dict[str, dict[str, str | float | bool]]:
-    context: dict[str, dict[str, str | float | bool]] = {}
-    for name, value in zip(names, values, strict=True):
-        root, _, leaf = name.partition(".")
-        context.setdefault(root, {})[leaf] = value
-    return context
-
-
-def _samples(condition: Condition, sites: Sequence[str]) -> list[list[str | float | bool]]:
+def _samples(condition: Condition, sites: Sequence[str]) -> list[list[Value]]:
     """For each of the expression's names the values that it is tried with."""
     observations = [BY_PATH[name] for name in condition.names]
     whole = _whole_numbers(condition, sum(each.kind in (Kind.WHOLE, Kind.NUMBER) for each in observations))
     has_whole = any(each.kind is Kind.WHOLE for each in observations)
     between = _numbers(condition, whole if has_whole else [], sum(each.kind is Kind.NUMBER for each in observations))
     texts = _texts(condition, sites, sum(each.kind is Kind.TEXT for each in observations))
-    samples: list[list[str | float | bool]] = []
+    samples: list[list[Value]] = []
     for each in observations:
         match each.kind:
             case Kind.TRUTH:

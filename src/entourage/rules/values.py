@@ -1,90 +1,73 @@
 """The values of the observations that expressions may name; `observations` lists them all."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from entourage.rules.facts import Facts, Occurrence
 from entourage.rules.observations import NO_POOL
 from entourage.rules.view import HostState, SiteState
 
-Values = Mapping[str, str | int | float | bool]
+Value = str | int | float | bool
 
 
-def context(facts: Facts, roots: frozenset[str], about: Occurrence) -> dict[str, Values]:
-    """The observations under these roots, for an expression that is about `about`."""
-    return {root: _ROOTS[root](facts, about) for root in roots}
+def values(facts: Facts, about: Occurrence, names: Sequence[str]) -> tuple[Value, ...]:
+    """What the observations of these names are, for an expression that is about `about`."""
+    return tuple([_VALUES[name](facts, about) for name in names])
 
 
-def _service_values(facts: Facts, _: Occurrence) -> Values:
-    entered = set(facts.seen.ingress.values())
-    return {
-        "id": facts.service,
-        "home": facts.seen.service.home,
-        "site": facts.site,
-        "ingress": next(iter(entered)) if len(entered) == 1 else "",
-        "whole": not facts.away and len(facts.where) == len(facts.seen.service.members),
-        "members": len(facts.seen.service.members),
-        "away": len(facts.away),
-        "running": len(facts.where),
-        "settled_s": facts.view.elapsed - facts.placed.since,
-    }
+def context(names: Sequence[str], found: Sequence[Value]) -> dict[str, dict[str, Value]]:
+    """The observations as an expression wants them: under each root by their names."""
+    made: dict[str, dict[str, Value]] = {}
+    for name, value in zip(names, found, strict=True):
+        root, _, leaf = name.partition(".")
+        made.setdefault(root, {})[leaf] = value
+    return made
 
 
-def _member_values(facts: Facts, about: Occurrence) -> Values:
+def _role(facts: Facts, about: Occurrence) -> str:
+    return "" if about.member is None else facts.seen.service.member(about.member).role.value
+
+
+def _previous_host(facts: Facts, about: Occurrence) -> str:
     if about.member is None:
-        return {"id": "", "role": "", "site": "", "host": "", "previous_host": ""}
-    previous = facts.placed.before.get(about.member) or (facts.placed.whole or {}).get(about.member)
-    return {
-        "id": about.member,
-        "role": facts.seen.service.member(about.member).role.value,
-        "site": about.site or "",
-        "host": about.host or "",
-        "previous_host": previous or "",
-    }
+        return ""
+    return facts.placed.before.get(about.member) or (facts.placed.whole or {}).get(about.member) or ""
 
 
-def _host_values(facts: Facts, about: Occurrence) -> Values:
-    if about.host is None:
-        return {"id": "", "state": ""}
-    return {"id": about.host, "state": facts.view.hosts.get(about.host, HostState.UP).value}
+def _host_state(facts: Facts, about: Occurrence) -> str:
+    return "" if about.host is None else facts.world.view.hosts.get(about.host, HostState.UP).value
 
 
-def _site_values(facts: Facts, about: Occurrence) -> Values:
-    if about.site is None:
-        return {"id": "", "state": ""}
-    return {"id": about.site, "state": facts.view.sites.get(about.site, SiteState.UP).value}
+def _site_state(facts: Facts, about: Occurrence) -> str:
+    return "" if about.site is None else facts.world.view.sites.get(about.site, SiteState.UP).value
 
 
-def _path_values(facts: Facts, _: Occurrence) -> Values:
-    path = facts.path()
-    measured = facts.seen.bytes_per_hour
-    return {
-        "rtt_ms": path.rtt_ms,
-        "crossings": path.crossings,
-        "delivered": path.delivered,
-        "bytes_per_hour": 0.0 if measured is None else measured,
-    }
-
-
-def _licence_values(facts: Facts, _: Occurrence) -> Values:
-    free = facts.seen.free_licences
-    return {"violations": len(facts.seen.licence_violations), "free": NO_POOL if free is None else free}
-
-
-def _promise_values(facts: Facts, _: Occurrence) -> Values:
-    return {"broken": len(facts.seen.broken_promises)}
-
-
-def _now_values(facts: Facts, _: Occurrence) -> Values:
-    return {"hour": facts.now.hour, "minute": facts.now.minute, "weekday": facts.now.weekday()}
-
-
-_ROOTS: Mapping[str, Callable[[Facts, Occurrence], Values]] = {
-    "service": _service_values,
-    "member": _member_values,
-    "host": _host_values,
-    "site": _site_values,
-    "path": _path_values,
-    "licence": _licence_values,
-    "promise": _promise_values,
-    "now": _now_values,
+_VALUES: Mapping[str, Callable[[Facts, Occurrence], Value]] = {
+    "service.id": lambda facts, _: facts.service,
+    "service.home": lambda facts, _: facts.seen.service.home,
+    "service.site": lambda facts, _: facts.site,
+    "service.ingress": lambda facts, _: facts.ingress(),
+    "service.whole": lambda facts, _: not facts.away and len(facts.where) == len(facts.seen.service.members),
+    "service.members": lambda facts, _: len(facts.seen.service.members),
+    "service.away": lambda facts, _: len(facts.away),
+    "service.running": lambda facts, _: len(facts.where),
+    "service.settled_s": lambda facts, _: facts.world.view.elapsed - facts.placed.since,
+    "member.id": lambda _, about: about.member or "",
+    "member.role": _role,
+    "member.site": lambda _, about: (about.site or "") if about.member else "",
+    "member.host": lambda _, about: (about.host or "") if about.member else "",
+    "member.previous_host": _previous_host,
+    "host.id": lambda _, about: about.host or "",
+    "host.state": _host_state,
+    "site.id": lambda _, about: about.site or "",
+    "site.state": _site_state,
+    "path.rtt_ms": lambda facts, _: facts.path().rtt_ms,
+    "path.crossings": lambda facts, _: facts.path().crossings,
+    "path.delivered": lambda facts, _: facts.path().delivered,
+    "path.bytes_per_hour": lambda facts, _: facts.seen.bytes_per_hour or 0.0,
+    "licence.violations": lambda facts, _: len(facts.seen.licence_violations),
+    "licence.free": lambda facts, _: NO_POOL if facts.seen.free_licences is None else facts.seen.free_licences,
+    "promise.broken": lambda facts, _: len(facts.seen.broken_promises),
+    "now.hour": lambda facts, _: facts.world.now.hour,
+    "now.minute": lambda facts, _: facts.world.now.minute,
+    "now.weekday": lambda facts, _: facts.world.now.weekday(),
 }

@@ -353,6 +353,8 @@ def test_a_decision_is_kept_as_plain_data() -> None:
 
 
 def test_a_service_that_nobody_sees_is_not_decided_on() -> None:
-    decided = decide(view(lies()), rules("r: {when: always, if: service.whole, do: refuse}"), Memory(), only=[ServiceId("gone")])
+    decided = decide(
+        view(lies()), rules("r: {when: always, if: service.whole, do: refuse}"), Memory(), only=[ServiceId("gone")]
+    )
     assert decided.decisions == ()
     assert decided.memory == Memory()
