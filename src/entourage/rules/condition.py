@@ -36,7 +36,7 @@ class ConditionError(Exception):
     """The expression cannot be used, or could not be evaluated. `hint` says what to write."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
-        super().__init__(message)
+        super().__init__("".join(each if each.isprintable() else ascii(each)[1:-1] for each in message))
         self.hint = hint
 
 
