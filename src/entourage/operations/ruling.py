@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,8 @@ class Ruling:
         LabError if the lab or its database is gone.
         """
         await self._take_over()
+        # Whoever remembered that it acts is gone: nobody but us does.
+        self._remember(replace(self.memory, running={}))
         watcher = Watcher(self.place)
         enough = asyncio.Event()
         try:

@@ -91,7 +91,7 @@ def test_many_at_once_get_a_number_each(new_database: str) -> None:
 
 def test_a_database_that_cannot_be_used_is_an_error_in_words(tmp_path: Path, url: str) -> None:
     (tmp_path / "moves.sqlite").write_text("this is no database " * 100)
-    with pytest.raises(RecordsError, match="decisions cannot be kept: .*not a database"):
+    with pytest.raises(RecordsError, match=r"decisions cannot be kept: .*not a database"):
         DecisionRecords(url)
     with pytest.raises(RecordsError, match="postgresql://USER@HOST/DATABASE"):
         DecisionRecords("nowhere")
