@@ -189,6 +189,9 @@ class Move:
     hold: Annotated[
         bool, typer.Option("--hold", help="Copy, and wait for `entourage commit MOVE`. Users notice nothing.")
     ] = False
+    despite_rules: Annotated[
+        bool, typer.Option("--despite-rules", help="Move although a rule that is in force refuses it.")
+    ] = False
     sessions: Sessions = 200
     out: Out = OUT
     lab: LabName = LAB

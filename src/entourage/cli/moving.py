@@ -19,7 +19,8 @@ from entourage.model.world import FailedTarget
 from entourage.operations.failed_target import move_back
 from entourage.operations.interruption import Interruption
 from entourage.operations.measured import measured_move
-from entourage.operations.moves import Admitted, admit
+from entourage.operations.moves import Admitted, RefusedError, admit
+from entourage.operations.refusing import refused_by_rule
 from entourage.operations.reports import load_report, move_kept, rewrite_page
 from entourage.operations.users import Load
 from entourage.planner import MoveRequest
@@ -35,6 +36,8 @@ def move(wanted: Move) -> Exit:
     place = open_place(wanted.lab)
     request = replace(back_request(wanted, place) if wanted.back else request_of(wanted, place), if_unverified=policy)
     moves_back = (policy or place.service.if_unverified) is FailedTarget.MOVE_BACK
+    if not wanted.despite_rules and (refusal := run(lambda _: refused_by_rule(place, request))) is not None:
+        raise RefusedError(refusal)
     if wanted.dry_run:
         return _dry_run(wanted, place, request)
     with telling(as_json=wanted.as_json) as tell:

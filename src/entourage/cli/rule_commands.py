@@ -1,4 +1,4 @@
-"""What can be written after `entourage run`, `explain`, `rules` and `decisions`; see `commands`."""
+"""What can be written after `entourage run`, `explain`, `advise`, `rules` and `decisions`; see `commands`."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,6 +61,37 @@ class Rules:
     observations: Annotated[
         bool, typer.Option("--observations", help="List what an expression may name, and nothing else.")
     ] = False
+    lab: LabName = LAB
+    as_json: Json = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Advise:
+    """Compare what may be done about a service: leave it as it lies, or move all of it to one site or another."""
+
+    epilog: ClassVar = epilog_of("entourage advise", "entourage advise shop --watch 30 --json")
+    service: Service = None
+    watch: Annotated[
+        float, typer.Option("--watch", metavar="S", min=0.1, max=3600, help="How long to count what it carries.")
+    ] = 2.0
+    lab: LabName = LAB
+    as_json: Json = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Maintenance:
+    """Say which hosts are to be left: nothing is placed there any more, and rules may evacuate them; or list them."""
+
+    epilog: ClassVar = epilog_of(
+        "entourage maintenance",
+        "entourage maintenance east/h1 --reason 'new memory'",
+        "entourage maintenance east --over",
+    )
+    hosts: Annotated[
+        list[str] | None, typer.Argument(metavar="HOST|SITE", help="As `entourage status` writes it; or all of a site.")
+    ] = None
+    over: Annotated[bool, typer.Option("--over", help="They may be used again.")] = False
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="What for; others see it.")] = ""
     lab: LabName = LAB
     as_json: Json = False
 

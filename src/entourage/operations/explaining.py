@@ -72,7 +72,7 @@ async def explain_service(place: Place, rules: RuleSet) -> Explained:
         explained.append(
             ExplainedRule(
                 rule=rule,
-                about=tuple(map(str, happened)),
+                about=tuple(about.subject or "it is so" for about in happened),
                 values=_values(facts, rule, decision.about if decision else next(iter(happened), None)),
                 verdict=decision.verdict.value if decision else "",
                 reasons=decision.reasons if decision else (),

@@ -13,6 +13,7 @@ from entourage.model.ids import SiteId
 from entourage.model.world import FailedTarget
 from entourage.operations.driving import driving, start_missing_guards
 from entourage.operations.interruption import Interruption
+from entourage.operations.maintenance import usable
 from entourage.operations.observe import Observation, observe
 from entourage.operations.recovering import open_records, recovering, require_none_open
 from entourage.operations.switching import Shown, Switch, Switched, switched_from_json
@@ -54,7 +55,7 @@ def make_plan(wired: Wired, seen: Observation, request: MoveRequest) -> Plan | R
     return plan(
         seen.snapshot,
         request,
-        loads=seen.load(),
+        loads=usable(wired.place, seen.load()),
         capabilities=capabilities,
         stretched=seen.stretched,
         resident=seen.in_use,

@@ -50,6 +50,11 @@ def put_in_force(place: Place, rules: RuleText) -> None:
     _write(place.run_dir / _RULES, {"file": rules.file, "text": rules.text})
 
 
+def has_rules(place: Place) -> bool:
+    """Whether rules are in force there."""
+    return (place.run_dir / _RULES).exists()
+
+
 def in_force(place: Place) -> RuleText:
     """The lab's rules. LabError if it has none."""
     data = _read(place.run_dir / _RULES)

@@ -53,6 +53,7 @@ class Ruling:
 
         LabError if the lab or its database is gone.
         """
+        self._remember(replace(self.memory, running={}))  # whoever ran them is gone
         await self._take_over()
         # Whoever remembered that it acts is gone: nobody but us does.
         self._remember(replace(self.memory, running={}))
@@ -62,7 +63,7 @@ class Ruling:
             with interruption.instead(lambda _: enough.set()):
                 await self._look_again_and_again(watcher, interruption, enough, once=once)
         finally:
-            await self._end_deeds()
+            await self._end_deeds(within_s=None if once and not enough.is_set() else _DEEDS_END_WITHIN_S)
 
     async def _look_again_and_again(
         self, watcher: Watcher, interruption: Interruption, enough: asyncio.Event, *, once: bool
@@ -176,10 +177,10 @@ class Ruling:
         self._deeds.add(deed)
         deed.add_done_callback(self._deeds.discard)
 
-    async def _end_deeds(self) -> None:
-        """Give what is under way a moment, then end it: the next run finds what was not told."""
+    async def _end_deeds(self, *, within_s: float | None) -> None:
+        """Give what is under way some time, or all that it takes; then end it. The next run finds what was not told."""
         if self._deeds:
-            _, late = await asyncio.wait(self._deeds, timeout=_DEEDS_END_WITHIN_S)
+            _, late = await asyncio.wait(self._deeds, timeout=within_s)
             for deed in late:
                 deed.cancel()
 

@@ -13,11 +13,11 @@ from entourage.lab.errors import LabError
 from entourage.lab.place import Place
 from entourage.model.ids import HostId, MemberId
 from entourage.operations.driving import is_being_driven
+from entourage.operations.maintenance import in_maintenance, usable
 from entourage.operations.observe import Observation, observe
 from entourage.operations.recovering import all_moves
-from entourage.planner import HostLoad
 from entourage.ports.hypervisor import Capability, RunState
-from entourage.rules.view import ServiceView, View
+from entourage.rules.view import HostState, ServiceView, View
 from entourage.wiring import Wired, wire
 
 _ROUTES_EVERY_S = 5.0
@@ -71,7 +71,6 @@ class Watcher:
     ) -> View:
         service = self.place.service
         capabilities = frozenset(Capability) - (set() if self.place.is_encrypted else {Capability.ENCRYPTED})
-        loads: dict[HostId, HostLoad] = seen.load()
         return View(
             taken_at=time.time(),
             elapsed=elapsed,
@@ -88,7 +87,8 @@ class Watcher:
                     is_moving=is_moving,
                 )
             },
-            loads=loads,
+            hosts=dict.fromkeys(in_maintenance(self.place), HostState.MAINTENANCE),
+            loads=usable(self.place, seen.load()),
             capabilities=capabilities,
         )
 

@@ -26,6 +26,9 @@ class Code(Enum):
     PATH_BROKEN = "path-broken"  # requests that arrive now would not arrive after the move
     INGRESS_ELSEWHERE = "ingress-elsewhere"  # the members are at the target, the ingress is not: no move of members
     NOT_RUNNING = "not-running"  # a member asked for runs nowhere
+    ELSEWHERE = "elsewhere"  # part of a service that is to fail over runs at a third site
+    NO_REPLICA = "no-replica"  # a disk of a lost site has no copy at the target
+    RULE = "rule"  # a rule that is in force forbids it just now
     NO_ROOM = "no-room"  # no placement at the target was found
     LATENCY = "latency"  # the service's promised latency would not be kept
     LINK_TOO_SLOW = "link-too-slow"  # members dirty memory as fast as the link can carry it, or faster
@@ -47,6 +50,9 @@ _OUTLOOKS: Mapping[Code, Outlook] = {
     Code.PATH_BROKEN: Outlook.HOPELESS,
     Code.INGRESS_ELSEWHERE: Outlook.FIXABLE,
     Code.NOT_RUNNING: Outlook.FIXABLE,
+    Code.ELSEWHERE: Outlook.FIXABLE,
+    Code.NO_REPLICA: Outlook.FIXABLE,
+    Code.RULE: Outlook.FIXABLE,
     Code.NO_ROOM: Outlook.FIXABLE,
     Code.LATENCY: Outlook.FIXABLE,
     Code.LINK_TOO_SLOW: Outlook.FIXABLE,

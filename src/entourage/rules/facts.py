@@ -26,8 +26,13 @@ class Occurrence:
     site: SiteId | None = None
 
     def __str__(self) -> str:
-        about = " ".join(each for each in (self.member, f"on {self.host}" if self.host else self.site) if each)
-        return f"{self.event.value}{f': {about}' if about else ''}"
+        """The event, and what it is about if it is about anything."""
+        return f"{self.event.value}{f': {self.subject}' if self.subject else ''}"
+
+    @property
+    def subject(self) -> str:
+        """What it is about, in words; empty if it is about the service as a whole."""
+        return " ".join(each for each in (self.member, f"on {self.host}" if self.host else self.site) if each)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
