@@ -55,8 +55,6 @@ class Ruling:
         """
         self._remember(replace(self.memory, running={}))  # whoever ran them is gone
         await self._take_over()
-        # Whoever remembered that it acts is gone: nobody but us does.
-        self._remember(replace(self.memory, running={}))
         watcher = Watcher(self.place)
         enough = asyncio.Event()
         try:

@@ -336,7 +336,7 @@ def test_explain_shows_what_each_rule_sees_and_says_and_changes_nothing(
     lines = result.stdout.splitlines()
     assert lines[0] == "shop is at east"
     assert "rule follow: do" in lines
-    assert "  when member-moved: member-moved: web1 on west/h1" in lines
+    assert "  when member-moved: web1 on west/h1" in lines
     assert "  if   member.role == 'server'" in lines
     assert "         member.role = 'server'" in lines
     assert (kept_memory(place), records.latest()) == (before, [])
@@ -356,7 +356,7 @@ def test_explain_as_json(moved: dict[str, str]) -> None:
     answer = json.loads(entourage("explain", "--rules", file_of(RULES), "--json").stdout)
     assert (answer["service"], answer["site"], answer["odd"]) == ("shop", "east", [])
     follow, busy = answer["rules"]
-    assert (follow["verdict"], follow["so_now"]) == ("do", ["member-moved: web1 on west/h1"])
+    assert (follow["verdict"], follow["so_now"]) == ("do", ["web1 on west/h1"])
     assert follow["sees"] == {"member.role": "server"}
     assert (busy["rule"], busy["if"], list(busy["sees"])) == ("busy", "path.crossings > 0", ["path.crossings"])
 
