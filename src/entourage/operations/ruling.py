@@ -105,9 +105,11 @@ class Ruling:
     ) -> None:
         for decision in self._news(decided):
             number = self._keep(decision, view)
-            if decision.verdict is not Verdict.DO or not self.acts or enough.is_set():
+            if decision.verdict is not Verdict.DO:
                 continue
-            if decision.action.act.moves:
+            if not self.acts or enough.is_set():
+                self.records.end(number, {"outcome": "only decided"})  # or the next run would take it for begun
+            elif decision.action.act.moves:
                 await self._do(decision, number, interruption)
                 watcher.forget()
             elif decision.action.act is Act.REFUSE:

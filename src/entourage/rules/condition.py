@@ -21,9 +21,13 @@ _OPERATORS = frozenset(
     ("!_", "-_", "_&&_", "_||_", "_==_", "_!=_", "_<_", "_<=_", "_>_", "_>=_", "_?_:_", "@in", "@not_strictly_false")
 )
 ARITHMETIC = frozenset(("_+_", "_-_", "_*_", "_/_", "_%_", "int", "double", "string", "size", "matches"))
-_TEXTS = frozenset(("startsWith", "endsWith", "contains"))
-_ALLOWED = _OPERATORS | ARITHMETIC | _TEXTS
-_LITERAL = re.compile(r"""[rRbB]?("(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')""")
+TEXTS = frozenset(("startsWith", "endsWith", "contains"))
+_ALLOWED = _OPERATORS | ARITHMETIC | TEXTS
+_TEXT = re.compile(  # and comments, in which anything may stand
+    r"""//[^\n]*|[rRbB]?("{3}(?s:\\.|[^\\])*?"{3}|'{3}(?s:\\.|[^\\])*?'{3}|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*')"""
+)
+_NUMBER = re.compile(r"(?<![\w.])(?:0x[0-9a-fA-F]+|(?:\d+(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d+)?)")
+_LOOP = re.compile(r"\.\s*(all|exists|exists_one|map|filter)\s*\(")
 _NAME = re.compile(r"(?<![\w.])([A-Za-z_]\w*(?:\s*\.\s*[A-Za-z_]\w*)*)(\s*\()?")
 _WORDS = frozenset(("true", "false", "null", "in"))
 
@@ -32,7 +36,7 @@ class ConditionError(Exception):
     """The expression cannot be used, or could not be evaluated. `hint` says what to write."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
-        super().__init__(message)
+        super().__init__("".join(each if each.isprintable() else ascii(each)[1:-1] for each in message))
         self.hint = hint
 
 
@@ -79,30 +83,39 @@ def read_condition(text: str) -> Condition:
         program = cel.compile(text)
     except ValueError as error:
         raise ConditionError(f"not an expression: {_syntax(str(error))}", hint="see https://cel.dev for CEL") from None
-    names = tuple(dict.fromkeys(_names(text)))
+    functions = frozenset(program.functions())
+    without = _without_literals(text)
+    if loop := _LOOP.search(without):
+        raise ConditionError(f"loops over lists are not evaluated: {loop[1]}()", hint="compare with `in`")
+    _check_functions(functions)
+    names = tuple(dict.fromkeys(_names(without)))
     for name in names:
         if name not in BY_PATH:
             raise _unknown(name)
-    functions = frozenset(program.functions())
-    _check_functions(functions)
     if strange := sorted(set(program.variables()) - set(ROOTS)):
-        raise ConditionError(
-            f"{strange[0]!r} is not an observation", hint="loops over lists are not evaluated; compare with `in`"
-        )
-    without = _LITERAL.sub(lambda found: " " * len(found[0]), text)
+        raise ConditionError(f"{strange[0]!r} is not an observation", hint=suggest(strange[0], ROOTS))
     return Condition(
         text=text,
         names=names,
         functions=functions,
-        texts=tuple(dict.fromkeys(found[1][1:-1] for found in _LITERAL.finditer(text))),
-        numbers=tuple(dict.fromkeys(map(float, re.findall(r"(?<![\w.])\d+(?:\.\d+)?", without)))),
+        texts=tuple(dict.fromkeys(value for value in _values(_TEXT, text) if isinstance(value, str))),
+        numbers=tuple(dict.fromkeys(map(float, _values(_NUMBER, without)))),
         run=program.execute,
     )
 
 
-def _names(text: str) -> Iterator[str]:
-    """The dotted names outside of strings; of `member.site.startsWith(` it is `member.site`, of `size(` none."""
-    without = _LITERAL.sub(lambda found: " " * len(found[0]), text)
+def _without_literals(text: str) -> str:
+    """The expression with blanks for its texts and comments."""
+    return _TEXT.sub(lambda found: " " * len(found[0]), text)
+
+
+def _values(literal: re.Pattern[str], text: str) -> Iterator[Any]:
+    """What the literals in an expression stand for."""
+    return (cel.evaluate(found[0]) for found in literal.finditer(text) if not found[0].startswith("//"))
+
+
+def _names(without: str) -> Iterator[str]:
+    """The dotted names outside of texts; of `member.site.startsWith(` it is `member.site`, of `size(` none."""
     for found in _NAME.finditer(without):
         parts = [part.strip() for part in found[1].split(".")]
         if found[2]:
@@ -121,7 +134,7 @@ def _check_functions(functions: frozenset[str]) -> None:
     if "_[_]" in functions:
         raise ConditionError("square brackets are not evaluated", hint="write a name with a dot, such as member.site")
     for function in sorted(functions - _ALLOWED):
-        hint = f"there are {', '.join(sorted(_TEXTS | {'size', 'matches', 'int', 'double', 'string'}))}, and `in`"
+        hint = f"there are {', '.join(sorted(TEXTS | {'size', 'matches', 'int', 'double', 'string'}))}, and `in`"
         raise ConditionError(f"{function}() is not evaluated in rules", hint=hint)
 
 

@@ -108,7 +108,8 @@ def ended(memory: Memory, decision: Decision, *, elapsed: float, done: bool) -> 
         times = memory.failed[decision.key].times if decision.key in memory.failed else 0
         failed[decision.key] = Failed(times=times + 1, last=elapsed)
     running = {key: at for key, at in memory.running.items() if key != decision.key}
-    return replace(memory, failed=failed, running=running)
+    told = memory.told if done else memory.told - {decision.key}
+    return replace(memory, failed=failed, running=running, told=told)
 
 
 class _Prepared:
@@ -208,15 +209,14 @@ class _Deciding:
         refusing = [
             rule
             for rule, _, wrong in true
-            if rule.do.act is Act.REFUSE and wrong is None and lasted[rule.name] >= rule.hold_s
+            if rule.do.act is Act.REFUSE and wrong is None and not self._waits(rule, facts, lasted[rule.name])
         ]
         taken: str | None = None  # by which rule
         for rule, about, wrong in true:
             if wrong is not None:
                 self._say(rule, facts, about, Verdict.CANNOT, wrong)
-            elif rule.do.act is Act.REFUSE:
-                if rule in refusing:
-                    self._say(rule, facts, about, Verdict.DO, "other rules may not move it")
+            elif rule in refusing:
+                self._say(rule, facts, about, Verdict.DO, "other rules may not move it")
             elif waits := self._waits(rule, facts, lasted[rule.name]) or self._cannot_move_yet(rule, facts, taken):
                 self._say(rule, facts, about, Verdict.WAIT, *waits)
             elif refusing and rule.do.act.moves:

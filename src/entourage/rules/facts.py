@@ -90,7 +90,8 @@ def place_again(where: Mapping[MemberId, HostId], seen: ServiceView, placed: Pla
     if placed is not None:
         changed = {m: host for m, host in placed.where.items() if where.get(m, host) != host and m not in placed.before}
         before = {**placed.before, **changed}
-        before = {member: host for member, host in before.items() if where.get(member) != seen.put.get(member)}
+        # No news is what Entourage did itself, nor a member that is where it was before.
+        before = {m: host for m, host in before.items() if where.get(m) not in (seen.put.get(m), host)}
     whole = where if is_whole else (None if placed is None else placed.whole)
     return Placed(where=where, since=elapsed, whole=whole, before=before)
 

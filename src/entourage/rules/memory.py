@@ -69,12 +69,27 @@ def memory_to_json(memory: Memory) -> dict[str, Any]:
 
 
 def memory_from_json(data: Mapping[str, Any]) -> Memory:
-    """From a document. Raises KeyError, TypeError or ValueError if it is none."""
-    return Memory(
-        placed={service: Placed(**each) for service, each in data["placed"].items()},
-        since=data["since"],
-        acted={rule: tuple((at, service) for at, service in times) for rule, times in data["acted"].items()},
-        running={(rule, service): at for rule, service, at in data["running"]},
-        failed={(rule, service): Failed(times=times, last=last) for rule, service, times, last in data["failed"]},
-        told=frozenset((rule, service) for rule, service in data["told"]),
+    """From a document. Raises KeyError, TypeError or ValueError if it is none, or one of another version."""
+    try:
+        return Memory(
+            placed={service: _placed_from_json(each) for service, each in data["placed"].items()},
+            since={service: {rule: float(at) for rule, at in each.items()} for service, each in data["since"].items()},
+            acted={rule: tuple((float(at), service) for at, service in times) for rule, times in data["acted"].items()},
+            running={(rule, service): float(at) for rule, service, at in data["running"]},
+            failed={
+                (rule, service): Failed(times=int(times), last=float(last))
+                for rule, service, times, last in data["failed"]
+            },
+            told=frozenset((rule, service) for rule, service in data["told"]),
+        )
+    except AttributeError as error:
+        raise TypeError(f"not what was remembered: {error}") from error
+
+
+def _placed_from_json(data: Mapping[str, Any]) -> Placed:
+    return Placed(
+        where=dict(data["where"]),
+        since=float(data["since"]),
+        whole=None if data["whole"] is None else dict(data["whole"]),
+        before=dict(data["before"]),
     )
