@@ -84,17 +84,17 @@ async def _start_members(wired: Wired, placement: Mapping[MemberId, HostId], pro
 
     async def wait(member: MemberId, host: HostId) -> None:
         nonlocal ready
-        await _wait_ready(place_, member, host)
+        await wait_ready(place_, member, host)
         ready += 1
         progress(f"{member} serves on {host}", ready, total)
 
     async with asyncio.TaskGroup() as group:
         for member, host in placement.items():
             group.create_task(wait(member, host))
-    await _give_promised(wired, placement)
+    await give_promised(wired, placement)
 
 
-async def _give_promised(wired: Wired, placement: Mapping[MemberId, HostId]) -> None:
+async def give_promised(wired: Wired, placement: Mapping[MemberId, HostId]) -> None:
     """Now that they have booted they get the CPU time that they were promised. LabError if one has not."""
     for member, host in placement.items():
         if wired.place.service.member(member).realtime is not None:
@@ -106,7 +106,7 @@ async def _give_promised(wired: Wired, placement: Mapping[MemberId, HostId]) -> 
                     raise LabError(f"{member} on {host}: promised {thread.wanted}, applied {thread.found}")
 
 
-async def _wait_ready(place_: Place, member: MemberId, host: HostId) -> None:
+async def wait_ready(place_: Place, member: MemberId, host: HostId) -> None:
     console = place_.console(member, host)
     content = b""
     try:

@@ -3,6 +3,7 @@
 Pure. Whoever acts tells the memory with `began` and `ended`.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -10,6 +11,7 @@ from typing import Any
 
 from entourage.model.ids import MemberId, ServiceId, SiteId, site_of
 from entourage.planner import MoveRequest, Outlook, Plan, Refusal, plan
+from entourage.planner.failover import FailoverPlan, FailoverRequest, plan_failover
 from entourage.rules.condition import ConditionError
 from entourage.rules.facts import Facts, Occurrence, World
 from entourage.rules.memory import Failed, Memory, Placed, RuleKey
@@ -36,7 +38,7 @@ class Verdict(Enum):
 class Decision:
     """A verdict, by which rule, on which service, for what reasons.
 
-    `target` and `members` (None: all) are set for moves; `predicted_s` if there is a plan.
+    `target` and `members` (None: all) are set for moves; `predicted_s` if there is a plan, `failover` if it is of one.
     """
 
     rule: str
@@ -48,6 +50,7 @@ class Decision:
     target: SiteId | None = None
     members: frozenset[MemberId] | None = None
     predicted_s: float | None = None
+    failover: FailoverPlan | None = None
 
     @property
     def key(self) -> RuleKey:
@@ -66,6 +69,7 @@ class Decision:
             "target": self.target,
             "members": None if self.members is None else sorted(self.members),
             "predicted_s": self.predicted_s,
+            **({} if self.failover is None else {"failover": self.failover.to_json()}),
         }
 
 
@@ -227,7 +231,10 @@ class _Deciding:
 
     def _decide_now(self, rule: Rule, facts: Facts, about: Occurrence) -> str | None:
         """Nothing is to be waited for. The rule's name if it moves the service."""
-        decision = self._planned(rule, facts, about) if rule.do.act.moves else _simple(rule, facts, about)
+        if rule.do.act is Act.FAIL_OVER:
+            decision = self._failed_over(rule, facts, about)
+        else:
+            decision = self._planned(rule, facts, about) if rule.do.act.moves else _simple(rule, facts, about)
         self.decisions.append(decision)
         if decision.verdict is not Verdict.DO:
             return None
@@ -242,6 +249,8 @@ class _Deciding:
             return ["a move of it is under way"]
         if facts.wrong:
             return list(facts.wrong)
+        if facts.missing and rule.do.act is not Act.FAIL_OVER:
+            return [f"{member} runs nowhere" for member in facts.missing]
         if taken is not None:
             return [f"rule {taken} acts on it first"]
         return ["others are looked at first"] if self._plans >= _MOST_PLANS else []
@@ -315,6 +324,58 @@ class _Deciding:
             about=about,
             reasons=tuple(reasons),
         )
+
+    def _failed_over(self, rule: Rule, facts: Facts, about: Occurrence) -> Decision:
+        """The decision on a failover: who may act, and whether it can be done."""
+        lost = about.site or facts.site
+        may_act = self._view.may_act.get(lost, frozenset())
+        targets = [rule.do.to] if rule.do.to is not None else sorted(may_act, key=lambda site: self._rtt(lost, site))
+        self._plans += 1
+        reasons: list[str] = []
+        for target in targets:
+            if target not in may_act:
+                reasons += [each for each in self._view.why_not.get(lost, ()) if each.startswith(f"{target} ")]
+                continue
+            planned = plan_failover(
+                self._view.snapshot(facts.service, facts.where),
+                FailoverRequest(
+                    service=facts.service,
+                    lost=lost,
+                    target=target,
+                    without_data=rule.do.without_data,
+                    ingress_first=rule.do.ingress_first,
+                ),
+                loads=self._view.loads,
+                replicas=facts.seen.replicas,
+            )
+            if isinstance(planned, FailoverPlan):
+                return Decision(
+                    rule=rule.name,
+                    service=facts.service,
+                    action=rule.do,
+                    verdict=Verdict.DO,
+                    about=about,
+                    target=target,
+                    predicted_s=planned.predicted_s,
+                    failover=planned,
+                )
+            reasons += _against(planned)
+        if not targets:
+            reasons += self._view.why_not.get(lost, ()) or (f"nobody may act for {lost}",)
+        return Decision(
+            rule=rule.name,
+            service=facts.service,
+            action=rule.do,
+            verdict=Verdict.CANNOT if may_act else Verdict.WAIT,
+            about=about,
+            reasons=tuple(reasons),
+        )
+
+    def _rtt(self, one: SiteId, other: SiteId) -> float:
+        try:
+            return self._view.infrastructure.link(one, other).rtt
+        except KeyError:
+            return math.inf
 
     def _wishes(
         self, rule: Rule, facts: Facts, about: Occurrence

@@ -58,7 +58,7 @@ class World:
 
 
 def where_now(seen: ServiceView) -> tuple[dict[MemberId, HostId], tuple[str, ...]]:
-    """Where each member runs that runs once; and what is wrong with the others, a sentence each."""
+    """Where each member is that is at one place; and what is wrong with copies, a sentence each."""
     where = {member: host for (member, host), state in seen.copies.items() if state is RunState.RUNNING}
     members = seen.service.members
     if len(where) == len(seen.copies) == len(members) and not seen.odd and all(each.id in where for each in members):
@@ -75,7 +75,6 @@ def where_now(seen: ServiceView) -> tuple[dict[MemberId, HostId], tuple[str, ...
             several = f"{member} has copies on {' and '.join(hosts)}"
             wrong.append(several if len(hosts) > 1 else f"{member} on {host} is {state.value}")
         where.setdefault(member, host)
-    wrong += [f"{member} runs nowhere" for member in sorted(known - where.keys())]
     return where, tuple(dict.fromkeys(wrong))
 
 
@@ -104,6 +103,9 @@ class Facts:
         self.world, self.seen = world, seen
         self.service: ServiceId = seen.service.id
         self.where, self.wrong = where_now(seen)
+        self.missing: tuple[MemberId, ...] = ()
+        if len(self.where) < len(seen.service.members):
+            self.missing = tuple(sorted({member.id for member in seen.service.members} - self.where.keys()))
         self.placed = place_again(self.where, seen, placed, world.view.elapsed)
         self.site = self._belongs_to()
         # The members at another site than the service is.

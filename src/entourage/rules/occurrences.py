@@ -22,7 +22,8 @@ def _members_moved(facts: Facts) -> Iterator[Occurrence]:
 
 
 def _at_lost_sites(facts: Facts) -> Iterator[Occurrence]:
-    if facts.world.lost_sites:
+    # Of a service that runs elsewhere whole nothing is lost.
+    if facts.world.lost_sites and (facts.missing or facts.world.lost_sites & set(map(site_of, facts.where.values()))):
         for site in sorted(facts.world.lost_sites & {facts.site, *map(site_of, facts.where.values())}):
             yield Occurrence(event=Event.SITE_LOST, site=site)
 

@@ -27,6 +27,8 @@ _RULE_OPTIONAL = {
     "at": "sat 22:00",
     "limit": "{at-once: 1, per-hour: 4}",
     "hold": "5 s",
+    "ingress": "first",
+    "disks": "may-be-empty",
 }
 _LIMIT = {"at-once": "1", "per-hour": "4"}
 _TOP = {"rules": f"{{follow-servers: {_RULE_EXAMPLE}}}"}
@@ -41,7 +43,8 @@ _WINDOW_HINT = "write it like mon-fri 22:00-05:00, or 22:00-05:00 for every day"
 _AT_HINT = "write it like sat 22:00, or 22:00 for every day"
 _AT_LASTS_MIN = 10  # a schedule that was missed for so long is not made up for
 _NEEDS = {Act.NOTIFY: "webhook", Act.RUN: "command"}
-_TAKES_SITE = (Act.EVACUATE,)
+_TAKES_SITE = (Act.EVACUATE, Act.FAIL_OVER)
+_INGRESS, _DISKS = ("last", "first"), ("from-replica", "may-be-empty")
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
 _COUNT = re.compile(r"[1-9]\d{0,5}")
 
@@ -173,6 +176,10 @@ class _Reader:
         hold = fields.quantity("hold", DURATION)
         event = None if when is None else Event(when.value)
         at = self._at(fields, event, what, name)
+        if action is not None and action.act is Act.FAIL_OVER and event not in (None, Event.SITE_LOST):
+            self._problems.add(
+                fields.at("do"), "only of a site that is lost something fails over", hint="write when: site-lost"
+            )
         if event is Event.ALWAYS and condition is None and not fields.has("if"):
             self._problems.add(
                 name.at, f"{what} is always true", hint="add if: what must be observed, such as path.crossings > 0"
@@ -209,8 +216,19 @@ class _Reader:
             self._problems.add(fields.at("to"), f"{act.value} takes no site", hint=hint)
         site = fields.choice("to", "site", [*self._sites])
         needed = _NEEDS.get(act)
+        ingress = fields.choice("ingress", "order of the ingress", list(_INGRESS))
+        disks = fields.choice("disks", "choice of disks", list(_DISKS))
+        for key in ("ingress", "disks"):
+            if fields.has(key) and act is not Act.FAIL_OVER:
+                hint = f"remove {key}: it is for fail-over"
+                self._problems.add(fields.at(key), f"{act.value} takes no {key}", hint=hint)
         if needed is None:
-            return Action(act=act, to=None if site is None else SiteId(site.value))
+            return Action(
+                act=act,
+                to=None if site is None else SiteId(site.value),
+                ingress_first=ingress is not None and ingress.value == _INGRESS[1],
+                without_data=disks is not None and disks.value == _DISKS[1],
+            )
         named_one = fields.choice(needed, needed, list(self._webhooks if needed == "webhook" else self._commands))
         return None if named_one is None else Action(act=act, name=named_one.value)
 

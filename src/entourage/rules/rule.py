@@ -29,6 +29,7 @@ class Act(Enum):
     FOLLOW = "follow"  # the rest of the group goes to the site where the moved member is
     BRING_BACK = "bring-back"  # what was moved goes back to where the rest of its group is
     EVACUATE = "evacuate"  # the whole group goes to another site
+    FAIL_OVER = "fail-over"  # the group is started at another site: its own is lost
     REFUSE = "refuse"  # no other rule may move the service
     NOTIFY = "notify"  # a webhook is told
     RUN = "run"  # an approved command is run
@@ -36,16 +37,21 @@ class Act(Enum):
     @property
     def moves(self) -> bool:
         """Whether it changes where members are."""
-        return self in (Act.FOLLOW, Act.BRING_BACK, Act.EVACUATE)
+        return self in (Act.FOLLOW, Act.BRING_BACK, Act.EVACUATE, Act.FAIL_OVER)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Action:
-    """An act with what it needs: `to` a site, for moves that may choose one; `name` of a webhook or a command."""
+    """An act with what it needs: `to` a site, for moves that may choose one; `name` of a webhook or a command.
+
+    Of a failover: `ingress_first`, and `without_data` for disks of which there is no replica.
+    """
 
     act: Act
     to: SiteId | None = None
     name: str | None = None
+    ingress_first: bool = False
+    without_data: bool = False
 
     def __str__(self) -> str:
         words = (self.act.value, self.name or "", f"to {self.to}" if self.to else "")

@@ -33,7 +33,7 @@ class ServiceView:
     `copies`: every copy and its state. `ingress`: where each region's packets enter. `put`: where Entourage itself put
     members last. `odd`: what makes it unfit to be judged, a sentence each: a host that says nonsense, for instance.
     `in_use`: bytes of memory that a copy has to carry. `is_moving`: a move of it is under way. `bytes_per_hour`:
-    between sites, None if not measured.
+    between sites, None if not measured. `replicas`: of members' disks, the moment (seconds since the epoch) of each.
     """
 
     service: Service
@@ -48,13 +48,15 @@ class ServiceView:
     licence_violations: tuple[str, ...] = ()
     free_licences: int | None = None
     broken_promises: tuple[str, ...] = ()
+    replicas: Mapping[tuple[MemberId, HostId], float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
     """Everything at one moment: `taken_at` in seconds since the epoch, `elapsed` by a clock that never jumps.
 
-    A site or host without an entry is up.
+    A site or host without an entry is up. `may_act`: for a site that is lost, those that may start its services;
+    `why_not`: in sentences, why others may not.
     """
 
     taken_at: float
@@ -62,6 +64,8 @@ class View:
     infrastructure: Infrastructure
     services: Mapping[ServiceId, ServiceView]
     sites: Mapping[SiteId, SiteState] = field(default_factory=dict)
+    may_act: Mapping[SiteId, frozenset[SiteId]] = field(default_factory=dict)
+    why_not: Mapping[SiteId, tuple[str, ...]] = field(default_factory=dict)
     hosts: Mapping[HostId, HostState] = field(default_factory=dict)
     loads: Mapping[HostId, HostLoad] = field(default_factory=dict)
     capabilities: frozenset[Capability] = frozenset()

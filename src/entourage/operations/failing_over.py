@@ -1,0 +1,171 @@
+"""A failover carried out: the right to act, the members from their replicas, the route, and its report.
+
+Every step can be asked for again, so whoever finds a failover that was begun and did not end begins it again with the
+same plan: the takeover is granted once, members that run are left alone, an announcement that is there stays.
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from entourage.lab.agents import client
+from entourage.lab.errors import LabError
+from entourage.lab.place import Lab, Place
+from entourage.model.ids import HostId, MemberId, ServiceId, SiteId
+from entourage.operations.driving import driving
+from entourage.operations.starting import give_promised, wait_ready
+from entourage.operations.tell import Tell
+from entourage.planner.failover import FailoverPlan
+from entourage.ports.errors import TemporaryError
+from entourage.ports.hypervisor import RunState
+from entourage.quorum.types import agent_of
+from entourage.wiring import Wired, replication_of, wire
+
+SCHEMA = "entourage.failover-report/1"
+_TAKEN_WITHIN_S, _ASK_AGAIN_S = 20.0, 0.5
+
+
+class NotGrantedError(LabError):
+    """The voters do not let this site act: the other one may still run the service. Nothing was started."""
+
+
+@dataclass(slots=True)
+class _Marks:
+    """When each step was done, in seconds since the epoch."""
+
+    at: dict[str, float] = field(default_factory=dict)
+
+    def now(self, what: str) -> None:
+        self.at[what] = time.time()
+
+
+async def fail_over(lab: Lab, plan: FailoverPlan, *, services: Sequence[ServiceId], tell: Tell) -> dict[str, Any]:
+    """Start the service at the target, and return the report of it.
+
+    `services`: all that are to be taken over from the lost site. NotGrantedError before anything is started; LabError
+    or a DriverError if it does not serve in the end: what was started is left, and it may be asked for again.
+    """
+    marks = _Marks()
+    marks.now("began")
+    tell.phase(f"{plan.target} asks to act for {plan.lost}")
+    epoch = await _take_over(lab, plan, services)
+    marks.now("granted")
+    place = lab.place(plan.service)
+    async with driving(place):
+        wired = wire(place)
+        try:
+            if plan.ingress_first:
+                await wired.ingress.activate(place.service, plan.target)
+                marks.now("announced")
+            data = await _start(wired, plan, tell)
+            marks.now("started")
+            booted = await _wait_all(place, plan.placement, tell)
+            marks.now("booted")
+            await give_promised(wired, plan.placement)
+            if not plan.ingress_first:
+                await wired.ingress.activate(place.service, plan.target)
+                marks.now("announced")
+            tell.phase("verifying")
+            problems = await wired.drivers.verifier.problems(place.service)
+            marks.now("verified")
+        finally:
+            await wired.close()
+    return _report(plan, epoch=epoch, marks=marks, booted=booted, data=data, problems=problems)
+
+
+async def settle(lab: Lab, report: Mapping[str, Any]) -> None:
+    """Tell the target's agent that what it has won is done: from then on it may be taken over itself."""
+    target, lost = SiteId(report["target"]), SiteId(report["lost"])
+    status = await client(lab, agent_of(target)).status()
+    if any((each["lost"], each["epoch"]) == (lost, report["epoch"]) for each in status["won"]):
+        await client(lab, agent_of(target)).settled(lost, epoch=report["epoch"])
+
+
+async def _take_over(lab: Lab, plan: FailoverPlan, services: Sequence[ServiceId]) -> int:
+    """The epoch in which the target acts for the lost site."""
+    agent = client(lab, agent_of(plan.target))
+    answer: dict[str, Any] = {}
+    try:
+        async with asyncio.timeout(_TAKEN_WITHIN_S):
+            while "won" not in answer:
+                status = await agent.status()
+                if status["sites"][plan.lost]["acting"] == plan.target:
+                    return int(status["sites"][plan.lost]["epoch"])
+                answer = await agent.take_over(plan.lost, services)
+                if "refused" in answer:
+                    raise NotGrantedError("; ".join(answer["refused"]))
+                if "pending" in answer:
+                    await asyncio.sleep(_ASK_AGAIN_S)
+    except TimeoutError:
+        raise NotGrantedError(f"no majority has let {plan.target} act for {plan.lost} yet") from None
+    except TemporaryError as error:
+        raise NotGrantedError(str(error)) from error
+    return int(answer["won"]["epoch"])
+
+
+async def _start(wired: Wired, plan: FailoverPlan, tell: Tell) -> dict[MemberId, float]:
+    """Start all that does not run there yet; of which moment each disk is."""
+    replication = replication_of(wired.place)
+    tell.phase(f"starting {len(plan.placement)} members at {plan.target}")
+    data = dict(plan.data)
+
+    async def start(member: MemberId, host: HostId) -> None:
+        if await wired.hypervisor.look(member, host) is RunState.RUNNING:
+            return
+        model = wired.place.service.member(member)
+        if member in plan.data:
+            data[member] = (await replication.start(model, host)).taken_at
+        else:
+            await wired.hypervisor.create(model, host)
+
+    await asyncio.gather(*(start(member, host) for member, host in plan.placement.items()))
+    return data
+
+
+async def _wait_all(place: Place, placement: Mapping[MemberId, HostId], tell: Tell) -> dict[MemberId, float]:
+    """Until all serve; when each did, in seconds since the epoch."""
+    booted: dict[MemberId, float] = {}
+
+    async def wait(member: MemberId, host: HostId) -> None:
+        await wait_ready(place, member, host)
+        booted[member] = time.time()
+        tell.step(f"{member} serves on {host}", len(booted), len(placement))
+
+    async with asyncio.TaskGroup() as group:
+        for member, host in placement.items():
+            group.create_task(wait(member, host))
+    return booted
+
+
+def _report(
+    plan: FailoverPlan,
+    *,
+    epoch: int,
+    marks: _Marks,
+    booted: Mapping[MemberId, float],
+    data: Mapping[MemberId, float],
+    problems: Sequence[str],
+) -> dict[str, Any]:
+    at = marks.at
+    return {
+        "schema": SCHEMA,
+        "service": plan.service,
+        "lost": plan.lost,
+        "target": plan.target,
+        "epoch": epoch,
+        "outcome": "failed-over" if not problems else "not-served",
+        "problems": list(problems),
+        "began": at["began"],
+        "granted_s": at["granted"] - at["began"],
+        "started_s": at["started"] - at["granted"],
+        "boot_s": at["booted"] - at["started"],
+        "announced_s": at["announced"] - at["began"],
+        "total_s": at["verified"] - at["began"],
+        "members": [
+            {"name": member, "host": host, "boot_s": booted[member] - at["granted"], "data_of": data.get(member)}
+            for member, host in plan.placement.items()
+        ],
+        "placement": dict(plan.placement),
+    }
