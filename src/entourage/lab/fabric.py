@@ -318,7 +318,7 @@ class Fabric:
         return answer
 
     async def _sessions(self, node: str) -> Mapping[str, str]:
-        vty = Vty(self._vty(node))
+        vty = self.router(node)
         try:
             summary = await vty.show_json("show bgp ipv4 unicast summary json")
         except DriverError:
@@ -326,6 +326,10 @@ class Fabric:
         finally:
             await vty.close()
         return {peer: str(about.get("state")) for peer, about in summary.get("peers", {}).items()}
+
+    def router(self, node: str) -> Vty:
+        """The command line of a router's bgpd."""
+        return Vty(self._vty(node))
 
     @property
     def _hosted(self) -> Hosted:

@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 
 from entourage.lab.errors import LabError
-from entourage.lab.hosted import free_number
+from entourage.lab.hosted import check_room, free_number
 from entourage.lab.kept import ServiceText
 from entourage.lab.place import Lab, Place, read_catalogue, replace_catalogue
 from entourage.model.ids import ServiceId, SiteId
@@ -43,6 +43,7 @@ async def create(
         )
         source = ServiceText(file=f"{service} from {template}", text=text, template=template)
         hosted = source.hosted(free_number(services), lab.infrastructure)
+        check_room(hosted.service, services)
         place = lab.new_place(hosted, source)
         placement = placement_of(place)
         try:

@@ -9,6 +9,7 @@ from typing import Any
 from entourage.lab.errors import LabError
 from entourage.lab.fabric import LabStatus
 from entourage.lab.guards import start_guards
+from entourage.lab.hosted import check_room
 from entourage.lab.leftovers import exclusive, exclusive_move, leftovers, namespaces, remove
 from entourage.lab.names import check_lab_name
 from entourage.lab.place import LinkOverrides, Place, SpecTexts, known_labs, open_lab, open_place
@@ -90,6 +91,7 @@ async def bring_up(place_: Place, texts: SpecTexts, progress: Progress) -> None:
 
     Raises LabError, or whatever a driver raised.
     """
+    check_room(place_.service, ())
     placement = placement_of(place_)
     await place_.fabric.up(progress)
     try:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from entourage.lab.errors import LabError
 from entourage.lab.guests import FAILED, READY
-from entourage.lab.hosted import check_room
 from entourage.lab.place import Place
 from entourage.model.ids import HostId, MemberId
 from entourage.model.world import Site
@@ -23,9 +22,8 @@ Progress = Callable[[str, int, int], None]  # what is being done, steps done, st
 
 
 def placement_of(place_: Place) -> Mapping[MemberId, HostId]:
-    """Where the members are started. LabError if there is no room for the service, or a promise cannot be kept."""
+    """Where the members are started. LabError if there is no room for them, or a promise cannot be kept."""
     infrastructure, service = place_.infrastructure, place_.service
-    check_room(service, [kept.hosted for kept in place_.services if kept.id != service.id])
     hosts = infrastructure.site(service.home).hosts
     for site in infrastructure.sites:
         _check_shared_cpus(site)
