@@ -3,9 +3,9 @@
 from random import Random
 
 from hypothesis import strategies as st
+from quorum_world import Cut, End, Fault, Noise, Stall
 
 from entourage.quorum import WITNESS, AgentId
-from quorum_world import Cut, End, Fault, Noise, Stall
 
 SITES = (AgentId("east"), AgentId("west"), AgentId("north"), AgentId("south"))
 _FAULTS_UNTIL = 25.0
@@ -51,6 +51,33 @@ def random_faults(seed: int, sites: int) -> list[Fault]:
             case _:
                 faults.append(End(at, lasts, agent, random.randint(0, 3), random.random() < 0.5))
     return faults
+
+
+def on_the_brink(seed: int, sites: int) -> list[Fault]:
+    """The first site is cut off for about as long as it takes to be lost, while messages come late and twice."""
+    random = Random(seed)
+    agents = voters(sites)
+    faults: list[Fault] = []
+    for at in (4.0, 14.0):
+        faults += _partition(at, random.uniform(3.4, 4.6), {agents[0]}, agents)
+        faults.append(Noise(at + 3.0, 3.0, random.uniform(0.2, 0.7), random.uniform(0.5, 6.0)))
+        if random.random() < 0.5:
+            faults.append(
+                End(at + random.uniform(3.0, 4.6), 2.0, random.choice(agents[1:]), random.randint(1, 2), False)
+            )
+    return faults
+
+
+def back_for_a_moment(seed: int, sites: int) -> list[Fault]:
+    """The first site comes back just as it is about to be lost, and is gone again, while messages come very late."""
+    random = Random(seed)
+    agents = voters(sites)
+    back = random.uniform(7.6, 8.2)
+    return [
+        *_partition(4.0, back - 4.0, {agents[0]}, agents),
+        Noise(7.4, 1.2, 0.5, _LATE),
+        *_partition(back + 0.3, 8.0, {agents[0]}, agents),
+    ]
 
 
 def _partition(at: float, lasts: float, group: set[AgentId], agents: tuple[AgentId, ...]) -> list[Fault]:

@@ -1,7 +1,8 @@
-"""A world for the lease protocol: clocks that differ, a network that loses, delays, repeats and is cut, agents that stall,
-end in the middle of their effects and start again, sites that die; and members that may run for as long as is allowed.
+"""A world for the lease protocol, with everything that can befall it.
 
-Every message and every fault comes from a seed or a list, so a run can be repeated. Times are in seconds of true time.
+Clocks that differ, a network that loses, delays, repeats and is cut, agents that stall, end in the middle of their
+effects and start again, sites that die, and members that may run for as long as fencing may take. Every message and
+every fault comes from a seed or a list, so a run can be repeated. Times are in seconds of true time.
 """
 
 import heapq
@@ -11,7 +12,6 @@ from random import Random
 
 from entourage.model.ids import ServiceId, SiteId
 from entourage.quorum import WITNESS, AgentId, State, Takeover, Terms, machine
-from entourage.quorum.judging import objections
 from entourage.quorum.rights import may_start
 from entourage.quorum.types import (
     Effect,
@@ -63,9 +63,10 @@ class Stall:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """The agent ends, at its next event after `effects` of its effects, and starts again later.
+    """The agent ends, and starts again later.
 
-    `with_site`: its site has no power in that time. The copies of its members are there again when it starts.
+    `effects`: not at once, but when it keeps something the next time, after so many of its effects. `with_site`: at
+    once, and its site has no power in that time. The copies of its members are there again when it starts.
     """
 
     at: float
@@ -93,6 +94,10 @@ class Node:
     permitted: float = float("-inf")
     copies: set[ServiceId] = field(default_factory=set)
     waiting: list[tuple[AgentId, Message]] = field(default_factory=list)
+
+    def incarnation(self) -> State | None:
+        """Its state, if it is there."""
+        return self.state
 
     def clock(self, now: float) -> float:
         """What its clock shows."""
@@ -166,38 +171,38 @@ class World:
 
     def _tick(self, node: Node, starts: int) -> None:
         """The beats of one incarnation, each at its time, and what the rules at a site want of it."""
-        if node.state is None or node.state.ledger.starts != starts:
+        state = node.incarnation()
+        if state is None or state.ledger.starts != starts:
             return
         if node.stalled_until <= self.now:
             self._handle(node, Tick(node.clock(self.now)))
             self._want(node)
-        if node.state is None:
-            return
-        due = (node.state.next_beat - node.offset) / node.rate
-        self._at(max(due, self.now + 0.01, node.stalled_until), lambda: self._tick(node, starts))
+        state = node.incarnation()
+        if state is not None:
+            due = (state.next_beat - node.offset) / node.rate
+            self._at(max(due, self.now + 0.01, node.stalled_until), lambda: self._tick(node, starts))
 
     def _want(self, node: Node) -> None:
         """Take over whoever may be taken over, and start what was won."""
-        if node.state is None or node.me == WITNESS:
+        if node.me == WITNESS:
             return
+        me = SiteId(node.me)
         for site in self.sites:
             wanted = tuple(service for service in self.services if self.owner[service] == site)
-            if site != node.me and not objections(node.state, site, SiteId(node.me), node.clock(self.now)):
+            if site != me and node.incarnation() is not None:
                 self._handle(node, TakeOver(node.clock(self.now), site, wanted))
-            if node.state is None:
-                return
-        for takeover in may_start(node.state, node.clock(self.now)):
+        state = node.incarnation()
+        for takeover in may_start(state, node.clock(self.now)) if state is not None else ():
             node.copies |= set(takeover.services)
-            self.started.append((self.now, SiteId(node.me), takeover))
-            self._handle(node, Settled(node.clock(self.now), takeover))
-            if node.state is None:
-                return
+            self.started.append((self.now, me, takeover))
+            if node.incarnation() is not None:
+                self._handle(node, Settled(node.clock(self.now), takeover))
 
     def _handle(self, node: Node, event: Event) -> None:
         assert node.state is not None
         state, effects = machine.advance(node.state, event)
-        if node.ends is not None and effects:
-            end = node.ends
+        end = node.ends
+        if end is not None and (end.effects == 0 or any(isinstance(effect, Store) for effect in effects)):
             self._carry_out(node, effects[: end.effects])
             self._end(node, end)
             return
@@ -295,7 +300,17 @@ class World:
         for service in self.services:
             copies = [site for site in self.sites if service in self.nodes[AgentId(site)].copies]
             runners = [
-                site for site in copies if self.nodes[AgentId(site)].clock(self.now) < self.nodes[AgentId(site)].permitted
+                site
+                for site in copies
+                if self.nodes[AgentId(site)].clock(self.now) < self.nodes[AgentId(site)].permitted
             ]
             if len(copies) != 1 or runners != copies:
                 self.violations.append(f"healed: {service} has copies at {copies} and runs at {runners}")
+        for node in self.nodes.values():
+            state, now = node.state, node.clock(self.now)
+            if state is None or state.candidacies or state.ledger.won:
+                self.violations.append(f"healed: {node.me} is not done with a takeover, or not there")
+            elif node.me != WITNESS and [
+                v for v in state.others if now - state.proofs.get(v, -1e9) > state.terms.lease
+            ]:
+                self.violations.append(f"healed: not everybody acknowledges {node.me}")
