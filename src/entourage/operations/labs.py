@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from entourage.lab.agents import start_agents
 from entourage.lab.errors import LabError
 from entourage.lab.fabric import LabStatus
 from entourage.lab.guards import start_guards
@@ -99,6 +100,7 @@ async def bring_up(place_: Place, texts: SpecTexts, progress: Progress) -> None:
         await asyncio.to_thread(create_database, place_)
         await asyncio.to_thread(place_.write_certificates)
         await start_guards(place_, (host.id for site in place_.infrastructure.sites for host in site.hosts))
+        await start_agents(place_)
         await asyncio.to_thread(place_.write_images)
         wired = wire(place_)
         try:
