@@ -1,4 +1,4 @@
-"""The third place, where the witness is, and its links to the provider's routers near the sites: names and addresses."""
+"""The third place, where the witness is, and its links to the provider's routers near the sites."""
 
 from ipaddress import IPv4Interface, IPv4Network
 

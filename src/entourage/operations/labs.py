@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from entourage.lab.setup import lab_root
 from entourage.model.ids import HostId, MemberId
 from entourage.model.world import Site
 from entourage.operations.observe import Observation, observe
+from entourage.operations.quorum import look_at_quorum
 from entourage.operations.recovering import create_database
 from entourage.planner import HostLoad
 from entourage.planner.latency import check_latency
@@ -37,7 +38,7 @@ class LabState:
     """One lab. `is_whole`: it was brought up to its end, every node is there and every BGP session stands.
 
     `network` and `is_whole` are None for one who may not look: that takes root. `is_half_made`: it has no record, so
-    it is still being brought up, or was left half-way; `network` is None then, too.
+    it is still being brought up, or was left half-way; `network` is None then, too. `agents`: which of them answer.
     """
 
     name: str
@@ -45,6 +46,7 @@ class LabState:
     is_whole: bool | None
     namespaces: int
     network: LabStatus | None
+    agents: Mapping[str, bool] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """The lab for `lab status --json`."""
@@ -55,6 +57,7 @@ class LabState:
             "whole": self.is_whole,
             "namespaces": self.namespaces,
             "network": network,
+            "agents": dict(self.agents),
         }
 
 
@@ -84,9 +87,17 @@ async def _lab_state(name: str, *, may_look: bool) -> LabState:
         return LabState(name=name, is_half_made=False, is_whole=None, namespaces=spaces, network=None)
     try:
         network = await place_.fabric.status()
+        agents = {str(agent): told is not None for agent, told in (await look_at_quorum(place_)).told.items()}
     finally:
         await place_.fabric.close()
-    return LabState(name=name, is_half_made=False, is_whole=network.is_up, namespaces=spaces, network=network)
+    return LabState(
+        name=name,
+        is_half_made=False,
+        is_whole=network.is_up and all(agents.values()),
+        namespaces=spaces,
+        network=network,
+        agents=agents,
+    )
 
 
 async def bring_up(place_: Place, texts: SpecTexts, progress: Progress) -> None:

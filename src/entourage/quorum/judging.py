@@ -110,7 +110,7 @@ def _site(state: State, site: SiteId, now: float) -> SiteJudgement:
         if voter != agent_of(site)
     }
     found = {other: objections(state, site, other, now) for other in state.sites if other != site}
-    free = ", ".join(_sentence(state, voter, site, now) for voter in sorted(_free(state, site, now)))
+    free = "; ".join(_sentence(state, voter, site, now) for voter in sorted(_free(state, site, now)))
     return SiteJudgement(
         site=site,
         condition=condition(state, site, now),

@@ -105,7 +105,6 @@ class Agent:
     async def _beat(self) -> None:
         while True:
             self._advance(Tick(now()))
-            self._show_changes()
             await asyncio.sleep(max(0.0, self._state.next_beat - now()))
 
     def _take(self, road: Road, door: socket.socket) -> None:
@@ -125,6 +124,7 @@ class Agent:
     def _advance(self, event: Event) -> tuple[Effect, ...]:
         self._state, effects = advance(self._state, event)
         self._carry_out(effects)
+        self._show_changes()
         if effects:
             self._changed.set()
             self._changed = asyncio.Event()

@@ -28,11 +28,15 @@ _ANNOUNCED = re.compile(r"\s*network (\S+)(?: route-map \S+)?\s*")
 
 
 class SiteFence:
-    """One site's fence. `memory` is the file of what it has paused and withdrawn."""
+    """One site's fence. `memory` is the file of what it has paused and withdrawn.
 
-    def __init__(self, site: SiteFiles, *, memory: Path) -> None:
+    A monitor that has not answered after `patience` seconds is not waited for.
+    """
+
+    def __init__(self, site: SiteFiles, *, memory: Path, patience: float = _ANSWER_WITHIN_S) -> None:
         self._site = site
         self._memory = memory
+        self._patience = patience
         self._vty = None if site.vty is None else Vty(site.vty)
         self._monitors: dict[Path, Monitor] = {}
         self._paused, self._frozen, self._withdrawn = self._recall()
@@ -95,7 +99,7 @@ class SiteFence:
 
     async def _pause(self, base: Path, pid: int) -> None:
         try:
-            async with asyncio.timeout(_ANSWER_WITHIN_S):
+            async with asyncio.timeout(self._patience):
                 monitor = await self._monitor(base)
                 if (await monitor.execute("query-status"))["running"]:
                     self._paused.add(base)

@@ -51,6 +51,11 @@ class Warden:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._told.wait(), left if left > 0 else _AGAIN_S)
 
+    def permit(self, until: float) -> None:
+        """The members may run until then, if not for longer already."""
+        self._until = max(self._until, until)
+        self._told.set()
+
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection, to its end."""
         with suppress(OSError, ValueError):
@@ -64,8 +69,7 @@ class Warden:
     async def _answer(self, request: dict[str, Any]) -> dict[str, Any] | None:
         match request:
             case {"op": "permit", "until": until}:
-                self._until = max(self._until, float(until))
-                self._told.set()
+                self.permit(float(until))
                 return None
             case {"op": "remove", "epoch": epoch}:
                 return await self._remove(epoch)

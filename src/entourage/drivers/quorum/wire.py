@@ -81,7 +81,9 @@ class Post:
             self._drop("for somebody else")
             return None
         known_start, last = self._peers.get(sender, (0, 0))
-        if (start, number) <= (known_start, last):
+        if (start, number) == (known_start, last):  # by another road: the road is what it tells of
+            return Opened(sender=sender, message=None, wants_hello=False)
+        if (start, number) < (known_start, last):
             self._drop("not new")
             return None
         if is_for_this_start:
