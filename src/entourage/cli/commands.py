@@ -107,6 +107,57 @@ class LabStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LabCut:
+    """Cut a link of a lab: from now on it loses every packet, both ways. A name that is none lists the links."""
+
+    epilog: ClassVar = epilog_of(
+        "entourage lab cut inter-site:east-west", "entourage lab cut witness:east --lab far --json"
+    )
+    link: Annotated[str, typer.Argument(metavar="LINK", help="As the relay has it: inter-site:east-west.")]
+    lab: LabName = LAB
+    as_json: Json = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabHeal:
+    """Let a link of a lab carry packets again, as its spec says."""
+
+    epilog: ClassVar = epilog_of("entourage lab heal inter-site:east-west", "entourage lab heal witness:east --json")
+    link: Annotated[str, typer.Argument(metavar="LINK", help="As the relay has it: inter-site:east-west.")]
+    lab: LabName = LAB
+    as_json: Json = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabKill:
+    """Kill a site of a lab at once, as by a power cut: virtual machines, guards, agent, routers, and its links."""
+
+    epilog: ClassVar = epilog_of("entourage lab kill east", "entourage lab kill east --lab far --json")
+    site: Annotated[str, typer.Argument(metavar="SITE", help="The site.")]
+    lab: LabName = LAB
+    as_json: Json = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabRevive:
+    """Give a killed site its links, edge router, guards and agent back. Its virtual machines are not started."""
+
+    epilog: ClassVar = epilog_of("entourage lab revive east", "entourage lab revive east --lab far --json")
+    site: Annotated[str, typer.Argument(metavar="SITE", help="The site.")]
+    lab: LabName = LAB
+    as_json: Json = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quorum:
+    """Which site may run its services, what each vantage point last heard, and who may act for a lost site and why."""
+
+    epilog: ClassVar = epilog_of("entourage quorum", "entourage quorum --lab far --json")
+    lab: LabName = LAB
+    as_json: Json = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
     """Where every member runs, where packets enter, and what is not as it should be; of every service, or of one."""
 

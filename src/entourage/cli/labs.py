@@ -151,6 +151,7 @@ def _states_table(states: list[LabState]) -> RenderableType:
                 f"{state.namespaces}{missing}",
                 network.processes if network else "?",
                 f"{standing} of {len(sessions)} established" if network else "?",
+                f"{sum(state.agents.values())} of {len(state.agents)} answer" if network else "?",
             )
         )
-    return table(("lab", "state", "services", "nodes", "processes", "BGP sessions"), rows)
+    return table(("lab", "state", "services", "nodes", "processes", "BGP sessions", "agents"), rows)

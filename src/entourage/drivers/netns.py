@@ -158,6 +158,10 @@ class Kernel:
             extra["address"] = mac
         self._route.link("set", index=self.index(device), state="up", **extra)
 
+    def down(self, device: str) -> None:
+        """Take a device down; its routes go, and those of its peer stay."""
+        self._route.link("set", index=self.index(device), state="down")
+
     def attach(self, device: str, *, bridge: str) -> None:
         """Make a device a port of a bridge."""
         self._route.link("set", index=self.index(device), master=self.index(bridge))

@@ -9,7 +9,7 @@ from functools import partial
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 from entourage.drivers.netns import Kernel, Namespace
-from entourage.lab import names
+from entourage.lab import names, witness
 from entourage.lab.topology import PLAIN_MTU, UNDERLAY_MTU, LinkEnd, Topology, late_mac
 from entourage.model.ids import SiteId
 from entourage.model.world import Host, Site
@@ -29,6 +29,8 @@ _SYSCTLS = {
 }
 
 Namespaces = Mapping[str, Namespace]
+Uplinks = Mapping[SiteId, IPv4Network]
+Hops = Mapping[SiteId, int]
 
 
 async def create_namespaces(nodes: Namespaces) -> None:
@@ -98,6 +100,27 @@ async def join_distant(nodes: Namespaces, topology: Topology) -> None:
     for site in topology.infrastructure.sites:
         await _routes_between(nodes, topology, site.id)
         await nodes[names.edge(site.id)].do(partial(_late, topology=topology, site=site.id))
+
+
+async def join_agents(nodes: Namespaces, topology: Topology) -> None:
+    """The ways of the agents by the provider: from each edge to the witness and to the other edges, and back."""
+    for number, site in enumerate(topology.infrastructure.sites):
+        pop, _ = topology.uplink(site.id)
+        hops = topology.next_hops(site.id)
+        uplinks = {other: topology.uplink(other)[0].network for other in hops}
+
+        def at_edge(kernel: Kernel, number: int = number, pop: IPv4Interface = pop, uplinks: Uplinks = uplinks) -> None:
+            for prefix in (witness.network(number), *uplinks.values()):
+                kernel.route(prefix, gateway=pop.ip)
+
+        def at_pop(kernel: Kernel, site: SiteId = site.id, hops: Hops = hops, uplinks: Uplinks = uplinks) -> None:
+            for other, link in hops.items():
+                kernel.route(uplinks[other], gateway=topology.backbone_gateway(site, link=link))
+
+        await nodes[names.edge(site.id)].do(at_edge)
+        await nodes[names.pop(site.id)].do(at_pop)
+        back = partial(Kernel.route, prefix=pop.network, gateway=witness.pop_end(number).ip)
+        await nodes[witness.NODE].do(back)
 
 
 def _link_end(kernel: Kernel, end: LinkEnd) -> None:

@@ -109,6 +109,10 @@ class Fabric:
         check_room(self._hosted.service, ())
         async with self._nodes() as nodes:
             await joining.join(nodes, self._topology, self._hosted)
+        await self.admit()
+
+    async def admit(self) -> None:
+        """Let the routers carry the service's prefix; again, where one was started anew."""
         async with self._ingress() as ingress:
             await ingress.admit(self._hosted.service, sequence=self._hosted.sequence)
 
@@ -239,6 +243,19 @@ class Fabric:
         """Change a relay link of a lab that is up: `rtt` in ms, `rate` in bit/s each way, `loss` 0..1 each way."""
         await self._ask_relay({"op": "set", "link": link, "rtt_ms": rtt, "rate_bps": rate, "loss": loss})
 
+    async def cut(self, link: str) -> None:
+        """Lose every packet on a relay link from now on, both ways. LabError if there is none of that name."""
+        await self._ask_relay({"op": "set", "link": link, "loss": 1.0})
+
+    async def heal(self, link: str) -> None:
+        """Let a link lose what it loses by the spec again. LabError if there is none of that name."""
+        loss = next((each.loss for each in self._topology.relay_links() if each.name == link), 0.0)
+        await self._ask_relay({"op": "set", "link": link, "loss": loss})
+
+    def links(self) -> tuple[str, ...]:
+        """The names of the relay's links: those that can be cut."""
+        return tuple(link.name for link in self._topology.relay_links())
+
     async def _build(self, nodes: Mapping[str, Namespace], progress: Progress) -> None:
         topology = self._topology
         await asyncio.to_thread(prepare_run_dir)
@@ -254,6 +271,7 @@ class Fabric:
             await asyncio.wait([relay])  # its thread must have ended before anything is taken away
         relay.result()
         await cabling.join_distant(nodes, topology)
+        await cabling.join_agents(nodes, topology)
         progress("routers", 3, 5)
         await self._start_routers()
         progress("routes", 4, 5)

@@ -79,7 +79,7 @@ def _neighbour(address: str, remote_as: int) -> list[str]:
 async def start_router(*, root: Path, lab: str, node: str, config: str) -> None:
     """Start zebra and bgpd of one node; each returns when it has read its configuration. LabError if one fails."""
     folder = names.run_dir(root, lab) / node
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "zebra.conf").write_text(f"hostname {node}\nzebra work-queue 0\n")
     (folder / "bgpd.conf").write_text(config)
     for path in (folder, *folder.iterdir()):

@@ -12,7 +12,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
 from typing import Any
 
-from entourage.lab import names
+from entourage.lab import names, witness
 from entourage.lab.errors import LabError
 from entourage.model.ids import HostId, RegionId, SiteId
 from entourage.model.world import Infrastructure, InterSiteLink, Site
@@ -80,7 +80,7 @@ class Topology:
         world = self.infrastructure
         routers = [name for s in world.sites for name in (names.edge(s.id), names.pop(s.id))]
         hosts = [names.host(h.id) for s in world.sites for h in s.hosts]
-        return (*routers, *hosts, *(names.users(r.id) for r in world.regions), names.RELAY)
+        return (*routers, *hosts, *(names.users(r.id) for r in world.regions), witness.NODE, names.RELAY)
 
     def site_number(self, site: SiteId) -> int:
         """The position of a site: its octet in every address."""
@@ -126,7 +126,7 @@ class Topology:
 
     def relay_links(self) -> tuple[RelayLink, ...]:
         """Every link that has a delay, a rate or a loss."""
-        return (*self._inter_site_links(), *self._backbone_links(), *self._access_links())
+        return (*self._inter_site_links(), *self._backbone_links(), *self._access_links(), *self._witness_links())
 
     def _inter_site_links(self) -> Iterator[RelayLink]:
         for number, link in enumerate(self.infrastructure.links):
@@ -164,6 +164,18 @@ class Topology:
                 a=LinkEnd(node=names.users(region.id), device="pop", address=_at(network, 2)),
                 b=LinkEnd(node=names.pop(region.near), device=f"users-{number}", address=_at(network, 1)),
                 rtt=region.rtt,
+                rate=_ACCESS_RATE,
+                loss=0,
+                mtu=PLAIN_MTU,
+            )
+
+    def _witness_links(self) -> Iterator[RelayLink]:
+        for number, site in enumerate(self.infrastructure.sites):
+            yield RelayLink(
+                name=witness.link(site.id),
+                a=LinkEnd(node=witness.NODE, device=witness.device(number), address=witness.witness_end(number)),
+                b=LinkEnd(node=names.pop(site.id), device=witness.POP_DEVICE, address=witness.pop_end(number)),
+                rtt=witness.RTT,
                 rate=_ACCESS_RATE,
                 loss=0,
                 mtu=PLAIN_MTU,

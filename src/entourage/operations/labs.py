@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from entourage.lab.agents import start_agents
 from entourage.lab.errors import LabError
 from entourage.lab.fabric import LabStatus
 from entourage.lab.guards import start_guards
@@ -16,6 +17,7 @@ from entourage.lab.place import LinkOverrides, Place, SpecTexts, known_labs, ope
 from entourage.lab.setup import lab_root
 from entourage.model.ids import ServiceId
 from entourage.operations.observe import Observation, observe
+from entourage.operations.quorum import look_at_quorum
 from entourage.operations.recovering import create_database
 from entourage.operations.starting import Progress, placement_of, start_service
 from entourage.spec import read_text
@@ -28,7 +30,7 @@ class LabState:
 
     `network` and `is_whole` are None for one who may not look: that takes root. `is_half_made`: it has no record, so
     it is still being brought up, or was left half-way; `network` is None then, too. `services`: those of the lab, and
-    whether each is whole.
+    whether each is whole. `agents`: which of them answer.
     """
 
     name: str
@@ -37,6 +39,7 @@ class LabState:
     namespaces: int
     network: LabStatus | None
     services: Mapping[ServiceId, bool] = field(default_factory=dict)
+    agents: Mapping[str, bool] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """The lab for `lab status --json`."""
@@ -48,6 +51,7 @@ class LabState:
             "namespaces": self.namespaces,
             "network": network,
             "services": [{"service": service, "half_made": not whole} for service, whole in self.services.items()],
+            "agents": dict(self.agents),
         }
 
 
@@ -76,13 +80,21 @@ async def _lab_state(name: str, *, may_look: bool) -> LabState:
     services = {kept.id: kept.is_whole for kept in lab.services}
     network = None
     is_whole: bool | None = None
+    agents: dict[str, bool] = {}
     if may_look:
         network = await lab.fabric.status()
+        agents = {str(agent): told is not None for agent, told in (await look_at_quorum(lab)).told.items()}
         sites = len(lab.infrastructure.sites)
         are_joined = all(len(lab.place(service).fabric.own_namespaces()) == sites for service in services)
-        is_whole = network.is_up and are_joined and all(services.values())
+        is_whole = network.is_up and are_joined and all(services.values()) and all(agents.values())
     return LabState(
-        name=name, is_half_made=False, is_whole=is_whole, namespaces=spaces, network=network, services=services
+        name=name,
+        is_half_made=False,
+        is_whole=is_whole,
+        namespaces=spaces,
+        network=network,
+        services=services,
+        agents=agents,
     )
 
 
@@ -98,6 +110,7 @@ async def bring_up(place_: Place, texts: SpecTexts, progress: Progress) -> None:
         await asyncio.to_thread(create_database, place_)
         await asyncio.to_thread(place_.write_certificates)
         await start_guards(place_, place_.hosts())
+        await start_agents(place_)
         await start_service(place_, placement, progress)
         place_.record(texts)
     except BaseException:

@@ -105,6 +105,7 @@ async def give_promised(wired: Wired, placement: Mapping[MemberId, HostId]) -> N
 
 
 async def wait_ready(place_: Place, member: MemberId, host: HostId) -> None:
+    """Until the member's copy on the host says on its console that it serves. LabError if it does not come to that."""
     console = place_.console(member, host)
     content = b""
     try:

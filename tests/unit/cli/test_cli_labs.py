@@ -181,6 +181,7 @@ def states(monkeypatch: pytest.MonkeyPatch) -> None:
             LabState(
                 name="lab1", is_half_made=False, namespaces=10,
                 is_whole=False if may_look else None, network=network if may_look else None,
+                agents={"east": True, "west": False} if may_look else {},
             ),
         ]  # fmt: skip
 
@@ -190,8 +191,8 @@ def states(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("states")
 def test_lab_status_shows_what_is_whole_and_what_is_not() -> None:
     half, whole = [" ".join(line.split()) for line in entourage("lab", "status").stdout.splitlines()[3:5]]
-    assert half == "half half-made 3 ? ?"
-    assert whole == "lab1 damaged 10, missing: edge-west 14 1 of 2 established"
+    assert half == "half half-made 3 ? ? ?"
+    assert whole == "lab1 damaged 10, missing: edge-west 14 1 of 2 established 1 of 2 answer"
     assert json.loads(entourage("lab", "status", "--json").stdout)["labs"][1]["network"]["processes"] == 14
 
 

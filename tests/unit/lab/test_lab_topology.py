@@ -77,8 +77,8 @@ def test_a_link_is_shaped_as_the_infrastructure_says() -> None:
 
 def test_every_part_is_a_node_once() -> None:
     nodes = a_topology().nodes()
-    assert len(set(nodes)) == len(nodes) == 3 * 4 + 2 + 1
-    assert {"edge-a", "pop-a", "h-a-h1", "users-near-c", "relay"} <= set(nodes)
+    assert len(set(nodes)) == len(nodes) == 3 * 4 + 2 + 2
+    assert {"edge-a", "pop-a", "h-a-h1", "users-near-c", "witness", "relay"} <= set(nodes)
 
 
 def test_hosts_that_would_share_a_name_are_refused() -> None:

@@ -114,9 +114,14 @@ class InstancePaths:
         return self.base.with_suffix(".guard.qmp")
 
     @property
+    def fence_monitor(self) -> Path:
+        """A fourth QMP socket, for whoever fences the site, whatever the others are at."""
+        return self.base.with_suffix(".fence.qmp")
+
+    @property
     def monitors(self) -> tuple[Path, ...]:
         """All QMP sockets; each has one client at a time."""
-        return (self.monitor, self.spare_monitor, self.guard_monitor, self.replication_monitor)
+        return (self.monitor, self.spare_monitor, self.guard_monitor, self.fence_monitor, self.replication_monitor)
 
     @property
     def replication_monitor(self) -> Path:

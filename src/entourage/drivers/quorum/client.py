@@ -1,0 +1,54 @@
+"""Asking an agent on this machine by its control socket."""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from entourage.drivers.quorum.config import CONTROL
+from entourage.drivers.quorum.sockets import connect
+from entourage.model.ids import ServiceId, SiteId
+from entourage.ports.errors import PermanentError, TemporaryError
+
+_ANSWER_WITHIN_S = 10.0
+
+
+class AgentClient:
+    """The agent whose files are in `directory`. Each call is a connection of its own."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    async def status(self) -> dict[str, Any]:
+        """What the agent can tell, as `entourage.drivers.quorum.telling` has it. TemporaryError if it is not there."""
+        return await self._ask({"op": "status"})
+
+    async def take_over(self, lost: SiteId, services: Sequence[ServiceId]) -> dict[str, Any]:
+        """Ask for a takeover: {"won": …}, {"refused": [sentence]} or {"pending": true}: it goes on asking.
+
+        TemporaryError if the agent is not there. May be asked for again.
+        """
+        return await self._ask({"op": "take-over", "lost": lost, "services": list(services)})
+
+    async def settled(self, lost: SiteId, *, epoch: int) -> None:
+        """Tell it that what was won has been carried out. PermanentError if nothing of that kind was won."""
+        await self._ask({"op": "settled", "lost": lost, "epoch": epoch})
+
+    async def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        name = self._directory.name
+        try:
+            async with asyncio.timeout(_ANSWER_WITHIN_S):
+                reader, writer = await connect(self._directory / CONTROL)
+                try:
+                    writer.write(json.dumps(request).encode() + b"\n")
+                    answer: dict[str, Any] = json.loads(await reader.readline() or b"null") or {}
+                finally:
+                    writer.close()
+        except (OSError, TimeoutError) as error:
+            raise TemporaryError(f"{name}: no answer ({error or 'too slow'})", delay=1) from error
+        if not answer:
+            raise TemporaryError(f"{name} ended before it answered", delay=1)
+        if "error" in answer:
+            raise PermanentError(f"{name} refused {request['op']}: {answer['error']}")
+        return answer
