@@ -75,9 +75,9 @@ def status(wanted: LabStatus) -> None:
 
 
 def read_specs(wanted: LabUp) -> SpecTexts:
-    """The two files' texts, which have been checked; by default the examples'. SpecError, UsageError."""
+    """The files' texts, which have been checked; by default the examples'. SpecError, UsageError."""
     sites, service = wanted.sites or example("sites.yaml"), wanted.service or example("shop.yaml")
-    texts = read_texts(Path(sites), Path(service), _overrides(wanted))
+    texts = read_texts(Path(sites), Path(service), _overrides(wanted), licences=wanted.licences)
     texts.parse()
     return texts
 

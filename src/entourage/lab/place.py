@@ -23,7 +23,7 @@ from entourage.lab.leftovers import namespaces
 from entourage.lab.setup import lab_root, qemu_version
 from entourage.model.ids import HostId, MemberId, SiteId
 from entourage.model.world import Infrastructure, Member, Service
-from entourage.spec import parse_infrastructure, parse_service
+from entourage.spec import parse_infrastructure, parse_licences, parse_service
 
 _RECORD = "lab.json"
 _DATABASE = "database-url"  # not in the record: it may have a password
@@ -48,17 +48,22 @@ class LinkOverrides:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpecTexts:
-    """What a lab was made from: name and text of two files as they were read, and what was asked for instead."""
+    """What a lab was made from: name and text of its files as they were read, and what was asked for instead."""
 
     sites_file: str
     sites: str
     service_file: str
     service: str
     links: LinkOverrides = field(default_factory=LinkOverrides)
+    licences_file: str = ""
+    licences: str | None = None  # without, nobody counts them
 
     def parse(self) -> tuple[Infrastructure, Service]:
-        """The model of both; raises SpecError."""
+        """The model of all; raises SpecError."""
         infrastructure = self.links.apply(parse_infrastructure(self.sites, file=self.sites_file))
+        if self.licences is not None:
+            licences = parse_licences(self.licences, file=self.licences_file, infrastructure=infrastructure)
+            infrastructure = replace(infrastructure, licences=licences)
         return infrastructure, parse_service(self.service, file=self.service_file, infrastructure=infrastructure)
 
 
@@ -199,7 +204,7 @@ def open_place(name: str) -> Place:
         if namespaces(name):
             hint = f"it was left half-way; first: entourage lab down --lab {name}"
         raise LabError(f"lab {name} is not up; {hint}") from None
-    given = {each.name: data[each.name] for each in fields(SpecTexts)}
+    given = {each.name: data[each.name] for each in fields(SpecTexts) if each.name in data}
     texts = SpecTexts(**given | {"links": LinkOverrides(**given["links"])})
     infrastructure, service = texts.parse()
     return Place(

@@ -17,6 +17,7 @@ from entourage.lab.place import LinkOverrides, Place, SpecTexts, known_labs, ope
 from entourage.lab.setup import lab_root
 from entourage.model.ids import HostId, MemberId
 from entourage.model.world import Site
+from entourage.operations.licences import missing_licences
 from entourage.operations.observe import Observation, observe
 from entourage.operations.recovering import create_database
 from entourage.planner import HostLoad
@@ -57,14 +58,18 @@ class LabState:
         }
 
 
-def read_texts(sites: Path, service: Path, links: LinkOverrides | None = None) -> SpecTexts:
-    """The two files' texts, and what inter-site links have instead; raises SpecError if a file cannot be read."""
+def read_texts(
+    sites: Path, service: Path, links: LinkOverrides | None = None, *, licences: Path | None = None
+) -> SpecTexts:
+    """The files' texts, and what inter-site links have instead; raises SpecError if a file cannot be read."""
     return SpecTexts(
         sites_file=str(sites),
         sites=read_text(sites),
         service_file=str(service),
         service=read_text(service),
         links=links or LinkOverrides(),
+        licences_file="" if licences is None else str(licences),
+        licences=None if licences is None else read_text(licences),
     )
 
 
@@ -144,8 +149,9 @@ def _placement(place_: Place) -> Mapping[MemberId, HostId]:
     except NoRoomError as error:
         raise LabError(f"{service.id} has no room at {service.home}: {error}") from error
     late = check_latency(infrastructure, service, placement, empty)
-    if late is not None:
-        raise LabError(f"{service.id} cannot be started at {service.home}: {'; '.join(late.reasons)}")
+    reasons = (*(late.reasons if late else ()), *missing_licences(infrastructure, service, placement))
+    if reasons:
+        raise LabError(f"{service.id} cannot be started at {service.home}: {'; '.join(reasons)}")
     return placement
 
 

@@ -1,14 +1,24 @@
-"""YAML specs of sites and services: read into the model, or refused with every problem at once."""
+"""YAML specs of sites, services and licences: read into the model, or refused with every problem at once."""
 
-from entourage.spec.files import load_infrastructure, load_service, parse_infrastructure, parse_service, read_text
+from entourage.spec.files import (
+    load_infrastructure,
+    load_licences,
+    load_service,
+    parse_infrastructure,
+    parse_licences,
+    parse_service,
+    read_text,
+)
 from entourage.spec.problems import Problem, SpecError
 
 __all__ = [
     "Problem",
     "SpecError",
     "load_infrastructure",
+    "load_licences",
     "load_service",
     "parse_infrastructure",
+    "parse_licences",
     "parse_service",
     "read_text",
 ]
