@@ -64,29 +64,35 @@ def _cost_lines(costs: Costs, currency: str) -> list[RenderableType]:
         (
             each.product,
             f"{each.dedicated_seats} ({each.spare_seats} for moves)",
-            f"{each.dedicated:,.2f} {currency}",
+            _price(each.dedicated, currency),
             each.shared_seats,
-            f"{each.shared:,.2f} {currency}",
+            _price(each.shared, currency),
         )
         for each in costs.products
     ]
-    rows.append(("all", "", f"{costs.dedicated:,.2f} {currency}", "", f"{costs.shared:,.2f} {currency}"))
+    rows.append(("all", "", _price(costs.dedicated, currency), "", _price(costs.shared, currency)))
     head = ("a month", "dedicated seats", "dedicated", "shared seats", "shared")
     return [
         table(head, rows),
         Text(_compared(costs, currency), style="bold"),
         *(f"  assumed: {each}" for each in ASSUMED),
-        *(f"  no pool says what {product} costs at {site}: counted as 0" for product, site in costs.unpriced),
     ]
+
+
+def _price(price: Decimal | None, currency: str) -> str:
+    return "not known" if price is None else f"{price:,.2f} {currency}"
 
 
 def _compared(costs: Costs, currency: str) -> str:
     """Which of the two costs more, and with how many services that turns."""
+    if costs.dedicated is None or costs.shared is None:
+        unknown = [f"{each.product} costs at {' and '.join(each.unpriced)}" for each in costs.products if each.unpriced]
+        return f"they cannot be compared: no pool says what {', '.join(unknown)}"
     more = costs.dedicated - costs.shared
     if more == 0:
         said = "dedicated and shared appliances cost the same"
     else:
-        dearer, cheaper = ("dedicated", "shared") if more > Decimal(0) else ("shared", "dedicated")
+        dearer, cheaper = ("dedicated", "shared") if more > 0 else ("shared", "dedicated")
         said = f"{dearer} appliances cost {abs(more):,.2f} {currency} a month more than {cheaper} ones"
     said += f", with {plural(costs.services, 'service')}"
     if costs.equal_from is None:

@@ -27,30 +27,33 @@ ASSUMED = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """Of one product: seats and price a month. `spare`: those of the dedicated seats that only moves need."""
+    """Of one product: seats and price a month. `spare_seats`: those of the dedicated seats that only moves need.
+
+    `unpriced`: the sites where nothing says what a seat costs; prices are None then.
+    """
 
     product: ProductId
     dedicated_seats: int
     spare_seats: int
-    dedicated: Decimal
+    dedicated: Decimal | None
     shared_seats: int
-    shared: Decimal
+    shared: Decimal | None
+    unpriced: tuple[SiteId, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Costs:
-    """Of all products of appliances, for a month. `unpriced`: products, and sites where nothing says what a seat costs.
+    """Of all products of appliances, for a month; None if the price of one is not known.
 
     `equal_from`: with so many services like these, or more, dedicated sets cost at least as much as shared ones; None
-    if they never do.
+    if they never do, or a price is not known.
     """
 
     products: tuple[Cost, ...]
     services: int
-    dedicated: Decimal
-    shared: Decimal
+    dedicated: Decimal | None
+    shared: Decimal | None
     equal_from: int | None
-    unpriced: tuple[tuple[ProductId, SiteId], ...]
 
 
 def compare(licences: Licences, services: Sequence[Service], sites: Sequence[SiteId]) -> Costs:
@@ -62,16 +65,13 @@ def compare(licences: Licences, services: Sequence[Service], sites: Sequence[Sit
         _cost(prices[product], [(service.home, needs[service.id][product]) for service in services])
         for product in products
     ]
-    dedicated = sum((cost.dedicated for cost in costs), Decimal(0))
-    shared = sum((cost.shared for cost in costs), Decimal(0))
-    own = sum((prices[p].of(s.home) * needs[s.id][p] for p in products for s in services), Decimal(0))
+    dedicated, shared = _sum([cost.dedicated for cost in costs]), _sum([cost.shared for cost in costs])
+    equal_from = None
+    if dedicated is not None and shared is not None and services:
+        own = sum((prices[p].of(s.home) * needs[s.id][p] for p in products for s in services), Decimal(0))
+        equal_from = _equal_from(spare=dedicated - own, a_service=own / len(services), shared=shared)
     return Costs(
-        products=tuple(costs),
-        services=len(services),
-        dedicated=dedicated,
-        shared=shared,
-        equal_from=_equal_from(spare=dedicated - own, a_service=own / max(len(services), 1), shared=shared),
-        unpriced=tuple((product, site) for product in products for site in prices[product].unknown),
+        products=tuple(costs), services=len(services), dedicated=dedicated, shared=shared, equal_from=equal_from
     )
 
 
@@ -83,12 +83,23 @@ class _Prices:
         self.pools: Mapping[SiteId, Pool | None] = {
             site: licences.pool(product, site) or licences.pool(product, None) for site in sites
         }
-        self.unknown = [site for site, pool in self.pools.items() if pool is None]
+        self.unknown = tuple(site for site, pool in self.pools.items() if pool is None)
 
     def of(self, site: SiteId) -> Decimal:
-        """A month's price; 0 where it is not known."""
+        """A month's price of one seat; KeyError where it is not known."""
         pool = self.pools[site]
-        return Decimal(0) if pool is None else pool.price
+        if pool is None:
+            raise KeyError(site)
+        return pool.price
+
+    def total(self, seats: Iterable[tuple[SiteId, int]]) -> Decimal | None:
+        """Of so many seats at these sites; None if a price is not known."""
+        return None if self.unknown else sum((self.of(site) * count for site, count in seats), Decimal(0))
+
+
+def _sum(prices: Iterable[Decimal | None]) -> Decimal | None:
+    known = list(prices)
+    return None if None in known else sum((price for price in known if price is not None), Decimal(0))
 
 
 def _needs(service: Service) -> Counter[ProductId]:
@@ -102,10 +113,10 @@ def _cost(prices: _Prices, sets: Sequence[tuple[SiteId, int]]) -> Cost:
         product=prices.product.id,
         dedicated_seats=sum(size for _, size in sets) + sum(spare.values()),
         spare_seats=sum(spare.values()),
-        dedicated=sum((prices.of(home) * size for home, size in sets), Decimal(0))
-        + sum((prices.of(site) * count for site, count in spare.items()), Decimal(0)),
+        dedicated=prices.total([*sets, *spare.items()]),
         shared_seats=largest * len(prices.pools),
-        shared=sum((prices.of(site) * largest for site in prices.pools), Decimal(0)),
+        shared=prices.total([(site, largest) for site in prices.pools]),
+        unpriced=prices.unknown,
     )
 
 

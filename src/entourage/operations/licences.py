@@ -6,6 +6,7 @@ the process that drives it, and has ended as soon as the move has, whichever way
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import Any
 
 from entourage.engine.groups import group_from_json
@@ -109,20 +110,24 @@ def missing_licences(
 def _costs_json(costs: Costs) -> dict[str, Any]:
     return {
         "services": costs.services,
-        "dedicated": float(costs.dedicated),
-        "shared": float(costs.shared),
+        "dedicated": _number(costs.dedicated),
+        "shared": _number(costs.shared),
         "equal_from_services": costs.equal_from,
         "products": [
             {
                 "product": each.product,
                 "dedicated_seats": each.dedicated_seats,
                 "spare_seats": each.spare_seats,
-                "dedicated": float(each.dedicated),
+                "dedicated": _number(each.dedicated),
                 "shared_seats": each.shared_seats,
-                "shared": float(each.shared),
+                "shared": _number(each.shared),
+                "unpriced_at": list(each.unpriced),
             }
             for each in costs.products
         ],
-        "unpriced": [{"product": product, "site": site} for product, site in costs.unpriced],
         "assumed": list(ASSUMED),
     }
+
+
+def _number(price: Decimal | None) -> float | None:
+    return None if price is None else float(price)

@@ -8,6 +8,7 @@ import pytest
 from cli_world import EXAMPLES, FakePlace, entourage, error_of, example_world, not_root, seen
 
 from entourage.engine.known import KnownMove
+from entourage.licences import compare
 from entourage.model.ids import HostId, MemberId
 from entourage.model.world import Infrastructure
 from entourage.operations.labs import read_texts
@@ -71,18 +72,33 @@ def test_both_ways_are_priced_with_what_was_assumed() -> None:
     assert output.count("assumed: ") == 3
 
 
-def test_dedicated_appliances_may_be_the_dearer_ones(lab: Lab) -> None:
+@pytest.mark.usefixtures("lab")
+@pytest.mark.parametrize(
+    ("services", "said"),
+    [
+        (
+            3,
+            "dedicated appliances cost 479.00 EUR a month more than shared ones, with 3 services; from 2 services like",
+        ),
+        (0, "no appliance needs a licence, so there is no cost to compare"),
+    ],
+)
+def test_dedicated_appliances_may_be_the_dearer_ones(services: int, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    many = [replace(SHOP, id=type(SHOP.id)(f"shop{number}")) for number in range(services)]
+    monkeypatch.setattr("entourage.operations.licences.compare", lambda bought, _, sites: compare(bought, many, sites))
+    assert said in entourage("licences").stdout
+
+
+def test_what_has_no_price_is_not_compared(lab: Lab) -> None:
     bought = SITES.licences
     assert bought is not None
-    free = tuple(replace(pool, price=pool.price * 0) if pool.product == "vrouter" else pool for pool in bought.pools)
-    lab.infrastructure = replace(SITES, licences=replace(bought, pools=free))
-    assert "dedicated and shared appliances cost the same, with 1 service; from 1 service like" in (
-        entourage("licences").stdout
-    )
-    dear = tuple(replace(pool, price=pool.price * 9) if pool.site == "east" else pool for pool in free)
-    one_site = replace(SITES, sites=SITES.sites[:1], licences=replace(bought, pools=dear))
-    lab.infrastructure = replace(one_site, sites=(SITES.sites[0],))
-    assert "cost the same" in entourage("licences").stdout  # nowhere to move to, so neither needs more
+    without = replace(bought, pools=tuple(pool for pool in bought.pools if pool.site != "west"))
+    lab.infrastructure = replace(SITES, licences=without)
+    output = entourage("licences").stdout
+    assert ["all", "not", "known", "not", "known"] in [line.split() for line in output.splitlines()]
+    assert "they cannot be compared: no pool says what vfw costs at west" in output
+    cost = json.loads(entourage("licences", "--json").stdout)["cost"]
+    assert (cost["dedicated"], cost["products"][0]["unpriced_at"]) == (None, ["west"])
 
 
 def test_a_violation_is_said_and_is_a_failure(lab: Lab) -> None:
