@@ -4,7 +4,7 @@ A move's seats are reserved by its being open. Its record says who moves where b
 the process that drives it, and has ended as soon as the move has, whichever way: so there is nothing to give back.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
@@ -73,27 +73,33 @@ def with_holdings(place: Place, seen: Observation) -> Snapshot:
     if snapshot.infrastructure.licences is None:
         return snapshot
     running = {where: state is RunState.RUNNING for where, state in seen.copies.items()}
-    return replace(snapshot, holdings=holdings(snapshot.infrastructure, snapshot.service, running, all_moves(place)))
+    return replace(snapshot, holdings=holdings(snapshot.infrastructure, [snapshot.service], running, all_moves(place)))
 
 
 def holdings(
     infrastructure: Infrastructure,
-    service: Service,
+    services: Sequence[Service],
     running: Mapping[tuple[MemberId, HostId], bool],
     moves: Iterable[KnownMove],
 ) -> Holdings:
-    """Who holds licences. `running`: where there are copies, and whether they run; nobody does if none are counted."""
+    """Who holds licences; nobody does if none are counted.
+
+    `running`: where there are copies, and whether they run. Moves of services that are not there any more hold nothing.
+    """
     licences = infrastructure.licences
     if licences is None:
         return Holdings()
+    by_id = {str(service.id): service for service in services}
     found = []
     for known in moves:
-        if known.document["service"] != service.id:
+        service = by_id.get(known.document["service"])
+        if service is None:
             continue
         group = group_from_json(known.document["group"])
         ways = ways_of(licences, service, sources=group.sources, targets=group.targets)
         found.append(LicensedMove(move=MoveId(known.move), began=known.began, is_open=known.ended is None, ways=ways))
-    return Holdings(copies=copies_of(licences, service, running), moves=tuple(found))
+    copies = tuple(copy for service in services for copy in copies_of(licences, service, running))
+    return Holdings(copies=copies, moves=tuple(found))
 
 
 def missing_licences(
@@ -102,7 +108,7 @@ def missing_licences(
     """What is missing for the service to be started at `placement`, with nothing else there."""
     if infrastructure.licences is None:
         return ()
-    started = holdings(infrastructure, service, dict.fromkeys(placement.items(), True), ())
+    started = holdings(infrastructure, [service], dict.fromkeys(placement.items(), True), ())
     # No moves and no time: there are no second copies that could be there for too long.
     return tuple(violation.reason for violation in account(infrastructure.licences, started, at=0.0).violations)
 

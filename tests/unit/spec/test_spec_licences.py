@@ -8,7 +8,7 @@ from spec_edits import EXAMPLES, INFRASTRUCTURE, SHOP, Said, replaced, said, ser
 
 from entourage.model.ids import MemberId, ProductId, SiteId
 from entourage.model.licences import Binding, Licences, Pool, Product
-from entourage.spec import SpecError, load_licences, parse_licences, parse_service
+from entourage.spec import SpecError, load_licences, load_service, parse_licences, parse_service
 
 TEXT = """\
 currency: EUR
@@ -69,6 +69,14 @@ def test_the_example_is_read() -> None:
     assert [(pool.words, pool.seats) for pool in found.pools] == [
         ("vrouter floating", 1), ("vfw at east", 1), ("vfw at west", 1), ("vlb floating", 2),
     ]  # fmt: skip
+
+
+def test_the_licensed_example_is_the_shop_with_licences_for_its_appliances() -> None:
+    bought = load_licences(EXAMPLES / "licences.yaml", INFRASTRUCTURE)
+    found = load_service(EXAMPLES / "shop-licensed.yaml", replace(INFRASTRUCTURE, licences=bought))
+    shop = load_service(EXAMPLES / "shop.yaml", INFRASTRUCTURE)
+    needs = {MemberId("rt"): ProductId("vrouter"), MemberId("fw"): VFW, MemberId("lb"): VLB}
+    assert found == replace(shop, members=tuple(replace(m, licence=needs.get(m.id)) for m in shop.members))
 
 
 _POOL = "{product: vfw, site: east, seats: 2, price: 120}"
