@@ -161,11 +161,11 @@ def _second_copy(product: Product, copies: Sequence[LicensedCopy], together_s: f
     sites = {site_of(copy.host) for copy in copies}
     where = " and ".join(sorted(f"{c.licensed.member} of {c.licensed.service} on {c.host}" for c in copies))
     known = f"MAC {copies[0].licensed.identity}" if product.bound_to is Binding.MAC else product.bound_to.value
-    how_long = "nobody knows since when" if together_s is None else f"for {format_seconds(together_s)}"
+    how_long = ", nobody knows since when" if together_s is None else f" for {format_seconds(together_s)}"
     assert product.grace_s is not None
     return Violation(
         code=ViolationCode.SECOND_COPY,
         product=product.id,
         site=sites.pop() if len(sites) == 1 else None,
-        reason=f"{where} have one {known} {how_long}, and {product.id} allows {format_seconds(product.grace_s)}",
+        reason=f"{where} have had one {known}{how_long}, and {product.id} allows {format_seconds(product.grace_s)}",
     )

@@ -10,6 +10,7 @@ from licences_world import NOW, copy, licences, member, move, product, taken
 from entourage.licences import Violation, ViolationCode, account, copies_of, observations, ways_of
 from entourage.model.ids import HostId, MemberId, ProductId
 from entourage.model.licences import Binding, Holdings, Licences
+from entourage.model.units import format_seconds
 from entourage.spec import load_infrastructure, load_licences, load_service
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
@@ -106,13 +107,15 @@ def test_a_second_copy_may_be_there_for_its_grace_time(age_s: float, is_violated
     now = move("east/h1", "west/h1", began=NOW - age_s, is_open=is_open)
     found = violations(GRACE, Holdings(copies=TWO, moves=(now, earlier)))
     assert [each.code for each in found] == [ViolationCode.SECOND_COPY] * is_violated
+    assert all("have had one uuid for 30 min, and vfw allows 30 min" in each.reason for each in found)
 
 
 def test_a_second_copy_of_which_nobody_knows_since_when_is_beyond_its_grace_time() -> None:
     (found,) = violations(GRACE, Holdings(copies=TWO))
     assert (found.code, found.site) == (ViolationCode.SECOND_COPY, None)
     assert found.reason == (
-        "fw of shop on east/h1 and fw of shop on west/h1 have one uuid nobody knows since when, and vfw allows 30 min"
+        "fw of shop on east/h1 and fw of shop on west/h1 have had one uuid, nobody knows since when,"
+        " and vfw allows 30 min"
     )
 
 
@@ -129,7 +132,7 @@ def test_what_a_licence_is_bound_to_decides_which_copies_are_one() -> None:
         copies = [c for s, host in ((SHOP, EAST_H1), (blog, WEST_H1)) for c in copies_of(bought, s, {(FW, host): True})]
         found = violations(bought, Holdings(copies=tuple(copies)))
         assert [each.code for each in found] == [ViolationCode.SECOND_COPY] * count
-        assert all("have one MAC 52:54:00:20:01:02 nobody knows" in each.reason for each in found)
+        assert all("have had one MAC 52:54:00:20:01:02, nobody knows" in each.reason for each in found)
 
 
 def test_only_members_with_a_licence_hold_seats() -> None:
@@ -151,3 +154,11 @@ def test_rules_observe_the_account_as_plain_data() -> None:
         {"name": "licence.violated", "product": vfw, "site": "east", "value": 1},
         {"name": "licence.violated", "product": vfw, "site": "west", "value": 1},
     ]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.5, "0.5 s"), (119, "119 s"), (120, "2 min"), (7199, "120 min"), (7200, "2 h"), (172_800, "2 days")],
+)
+def test_times_are_told_in_the_largest_unit_of_which_there_are_two(seconds: float, text: str) -> None:
+    assert format_seconds(seconds) == text
