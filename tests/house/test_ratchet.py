@@ -19,7 +19,7 @@ KNOWN: Mapping[str, int] = {}  # "path: what": size; empty it, never fill it
 
 # Layers that take a snapshot and return data. Ports and the spec are pure too, but the one reads its file and the
 # other holds the kit that runs drivers.
-DECIDING = ("model", "rules", "paths", "realtime", "planner", "switch", "quorum")
+DECIDING = ("model", "rules", "paths", "realtime", "licences", "planner", "switch", "quorum")
 CLOCK_AND_CHANCE = frozenset({"time", "random", "secrets", "uuid"})
 OUTSIDE = frozenset({"asyncio", "os", "pathlib", "selectors", "shutil", "signal", "socket", "subprocess", "tempfile",
                      "threading"})  # fmt: skip

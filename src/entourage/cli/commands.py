@@ -55,6 +55,7 @@ class LabUp:
         "entourage lab up",
         "entourage lab up --lab far --rtt '100 ms' --rate '1 Gbit/s' --loss '0.1 %'",
         "entourage lab up --sites my-sites.yaml --service my-service.yaml --json",
+        "entourage lab up --service examples/shop-licensed.yaml --licences examples/licences.yaml",
     )
     sites: Annotated[Path | None, typer.Option("--sites", metavar="FILE", help="Sites, links and regions.")] = None
     service: Annotated[Path | None, typer.Option("--service", metavar="FILE", help="The service.")] = None
@@ -65,6 +66,9 @@ class LabUp:
             metavar="FILE",
             help="What `entourage create` makes services of; the examples' with its sites.",
         ),
+    ] = None
+    licences: Annotated[
+        Path | None, typer.Option("--licences", metavar="FILE", help="Products and pools; without, nobody counts.")
     ] = None
     rtt: Annotated[str | None, typer.Option("--rtt", metavar="'50 ms'", help="Of every inter-site link.")] = None
     rate: Annotated[str | None, typer.Option("--rate", metavar="'200 Mbit/s'", help="Of every inter-site link.")] = None
@@ -207,6 +211,22 @@ class Replicas:
         "entourage replicas",
         "entourage replicas --lab far --json",
         note="Exit code 1 if one is older than the service wants, or not there.",
+    )
+    lab: LabName = LAB
+    as_json: Json = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Licences:
+    """The licence pools: seats used, reserved by moves under way and free, and what vendors do not allow.
+
+    Also what the licences of a set of appliances for every service cost a month, against one set that all share.
+    """
+
+    epilog: ClassVar = epilog_of(
+        "entourage licences",
+        "entourage licences --lab far --json",
+        note="Exit code 1 if a licence is violated.",
     )
     lab: LabName = LAB
     as_json: Json = False

@@ -79,7 +79,7 @@ def status(wanted: LabStatus) -> None:
 def read_specs(wanted: LabUp) -> SpecTexts:
     """The files' texts, which have been checked; by default the examples'. SpecError, UsageError."""
     sites, service = wanted.sites or example("sites.yaml"), wanted.service or example("shop.yaml")
-    texts = read_texts(Path(sites), Path(service), _overrides(wanted))
+    texts = read_texts(Path(sites), Path(service), _overrides(wanted), licences=wanted.licences)
     catalogue = wanted.catalogue or (example("catalogue.yaml") if wanted.sites is None else None)
     if catalogue is not None:
         texts = replace(texts, catalogue_file=str(catalogue), catalogue=read_text(catalogue))

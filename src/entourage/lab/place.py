@@ -28,7 +28,7 @@ from entourage.lab.leftovers import namespaces
 from entourage.lab.setup import lab_root, qemu_version
 from entourage.model.ids import HostId, MemberId, SiteId
 from entourage.model.world import Infrastructure, Member, Service
-from entourage.spec import parse_catalogue, parse_infrastructure, parse_service
+from entourage.spec import parse_catalogue, parse_infrastructure, parse_licences, parse_service
 from entourage.spec.problems import quote, suggest
 
 _RECORD = "lab.json"
@@ -57,7 +57,7 @@ class LinkOverrides:
 class SpecTexts:
     """What a lab is made from: name and text of files as they were read, and what was asked for instead.
 
-    `catalogue`: what more services of the lab can be made of; None without.
+    `catalogue`: what more services of the lab can be made of; None without. `licences`: None if nobody counts them.
     """
 
     sites_file: str
@@ -67,10 +67,16 @@ class SpecTexts:
     links: LinkOverrides = field(default_factory=LinkOverrides)
     catalogue_file: str | None = None
     catalogue: str | None = None
+    licences_file: str = ""
+    licences: str | None = None
 
     def infrastructure(self) -> Infrastructure:
-        """The model of the sites; raises SpecError."""
-        return self.links.apply(parse_infrastructure(self.sites, file=self.sites_file))
+        """The model of the sites, with the licences; raises SpecError."""
+        infrastructure = self.links.apply(parse_infrastructure(self.sites, file=self.sites_file))
+        if self.licences is None:
+            return infrastructure
+        licences = parse_licences(self.licences, file=self.licences_file, infrastructure=infrastructure)
+        return replace(infrastructure, licences=licences)
 
     def parse(self) -> tuple[Infrastructure, Service]:
         """The model of sites and service; raises SpecError, also if the catalogue is wrong."""

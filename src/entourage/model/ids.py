@@ -9,6 +9,7 @@ ServiceId = NewType("ServiceId", str)
 SegmentId = NewType("SegmentId", str)
 MemberId = NewType("MemberId", str)
 MoveId = NewType("MoveId", str)
+ProductId = NewType("ProductId", str)  # what a vendor licenses
 
 
 def host_id(*, site: SiteId, host: str) -> HostId:

@@ -16,6 +16,7 @@ MEMORY: Mapping[str, float] = {
 RATE: Mapping[str, float] = {"bit/s": 1, "kbit/s": 1e3, "Mbit/s": 1e6, "Gbit/s": 1e9}
 BYTE_RATE: Mapping[str, float] = {"B/s": 1, "kB/s": 1e3, "MB/s": 1e6, "KiB/s": 2**10, "MiB/s": 2**20}
 DURATION: Mapping[str, float] = {"us": 1e-3, "µs": 1e-3, "ms": 1, "s": 1e3, "min": 6e4}
+LONG_DURATION: Mapping[str, float] = {"s": 1e3, "min": 6e4, "h": 3.6e6, "days": 8.64e7}
 SHARE: Mapping[str, float] = {"%": 0.01}
 
 
@@ -60,6 +61,14 @@ def format_ms(milliseconds: float) -> str:
     if abs(milliseconds) >= 10_000:
         return f"{milliseconds / 1000:.1f} s"
     return f"{milliseconds:.0f} ms" if abs(milliseconds) >= 100 else f"{milliseconds:.1f} ms"
+
+
+def format_seconds(seconds: float) -> str:
+    """A long duration for people, in the largest unit of which there are two: "45 s", "30 min", "36 h", "14 days"."""
+    for name, length in (("days", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.3g} {name}"
+    return f"{seconds:.3g} s"
 
 
 def _scaled(value: float, names: tuple[str, ...]) -> str:

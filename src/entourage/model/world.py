@@ -4,12 +4,13 @@ Lengths and rates are in the base units of `units`: bytes, bit/s, milliseconds, 
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from ipaddress import IPv4Address, IPv4Network
 from typing import Protocol, TypeVar
 
-from entourage.model.ids import HostId, MemberId, RegionId, SegmentId, ServiceId, SiteId
+from entourage.model.ids import HostId, MemberId, ProductId, RegionId, SegmentId, ServiceId, SiteId
+from entourage.model.licences import Holdings, Licences
 from entourage.model.realtime import Promise, RealtimeCpus
 
 
@@ -79,11 +80,12 @@ class Region:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Infrastructure:
-    """All that services run on."""
+    """All that services run on. `licences`: what was bought for appliances; None where nobody counts."""
 
     sites: tuple[Site, ...]
     links: tuple[InterSiteLink, ...]
     regions: tuple[Region, ...]
+    licences: Licences | None = None
 
     def site(self, site: SiteId) -> Site:
         """The site of that id; KeyError if there is none."""
@@ -128,6 +130,7 @@ class Member:
     """One virtual machine of a service. `memory` in bytes, `cpu` in cores, `dirty_rate` in bytes/s expected.
 
     `disk`: bytes of the writable disk that is its own, 0 for none. `realtime`: the CPU time that it is promised.
+    `licence`: the product of which each copy of it needs a seat.
     """
 
     id: MemberId
@@ -138,6 +141,7 @@ class Member:
     dirty_rate: float = 0.0
     disk: int = 0
     realtime: Promise | None = None
+    licence: ProductId | None = None
 
     def on(self, segment: SegmentId) -> Interface:
         """The member's interface on `segment`; KeyError if it has none."""
@@ -208,7 +212,7 @@ class Snapshot:
     """What is, at one moment: the infrastructure, one service, where its members run and where packets enter.
 
     `placement` has every member that runs; `ingress` says for each region at which site its packets for the
-    service's prefix enter now (a region without a route is absent).
+    service's prefix enter now (a region without a route is absent). `holdings`: who holds licences, or may soon.
     """
 
     taken_at: float  # seconds since the epoch
@@ -216,3 +220,4 @@ class Snapshot:
     service: Service
     placement: Mapping[MemberId, HostId]
     ingress: Mapping[RegionId, SiteId]
+    holdings: Holdings = field(default_factory=Holdings)

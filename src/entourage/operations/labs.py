@@ -55,14 +55,18 @@ class LabState:
         }
 
 
-def read_texts(sites: Path, service: Path, links: LinkOverrides | None = None) -> SpecTexts:
-    """The two files' texts, and what inter-site links have instead; raises SpecError if a file cannot be read."""
+def read_texts(
+    sites: Path, service: Path, links: LinkOverrides | None = None, *, licences: Path | None = None
+) -> SpecTexts:
+    """The files' texts, and what inter-site links have instead; raises SpecError if a file cannot be read."""
     return SpecTexts(
         sites_file=str(sites),
         sites=read_text(sites),
         service_file=str(service),
         service=read_text(service),
         links=links or LinkOverrides(),
+        licences_file="" if licences is None else str(licences),
+        licences=None if licences is None else read_text(licences),
     )
 
 

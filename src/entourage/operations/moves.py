@@ -13,6 +13,7 @@ from entourage.model.ids import SiteId
 from entourage.model.world import FailedTarget
 from entourage.operations.driving import driving, start_missing_guards
 from entourage.operations.interruption import Interruption
+from entourage.operations.licences import with_holdings
 from entourage.operations.maintenance import usable
 from entourage.operations.observe import Observation, observe
 from entourage.operations.recovering import open_records, recovering, require_none_open
@@ -50,10 +51,11 @@ class Admitted:
 
 
 def make_plan(wired: Wired, seen: Observation, request: MoveRequest) -> Plan | Refusal:
-    """What a move would do and cost, from what is now."""
+    """What a move would do and cost, from what is now. LabError if licences are counted and moves cannot be read."""
     capabilities = {member.id: wired.hypervisor.capabilities() for member in wired.place.service.members}
+    snapshot = with_holdings(wired.place, seen)
     return plan(
-        seen.snapshot,
+        snapshot,
         request,
         loads=usable(wired.place, seen.load()),
         capabilities=capabilities,

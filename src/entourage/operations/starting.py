@@ -10,6 +10,7 @@ from entourage.lab.guests import FAILED, READY
 from entourage.lab.place import Place
 from entourage.model.ids import HostId, MemberId
 from entourage.model.world import Site
+from entourage.operations.licences import missing_licences
 from entourage.operations.observe import loads_of
 from entourage.planner.latency import check_latency
 from entourage.planner.placing import NoRoomError, place
@@ -33,8 +34,9 @@ def placement_of(place_: Place) -> Mapping[MemberId, HostId]:
     except NoRoomError as error:
         raise LabError(f"{service.id} has no room at {service.home}: {error}") from error
     late = check_latency(infrastructure, service, placement, loads)
-    if late is not None:
-        raise LabError(f"{service.id} cannot be started at {service.home}: {'; '.join(late.reasons)}")
+    reasons = (*(late.reasons if late else ()), *missing_licences(place_, placement))
+    if reasons:
+        raise LabError(f"{service.id} cannot be started at {service.home}: {'; '.join(reasons)}")
     return placement
 
 

@@ -20,6 +20,7 @@ class CaveatCode(Enum):
     NO_WAY_BACK = "no-way-back"  # no commit point: what has moved when something fails can only move back
     PATH_BROKEN_MEANWHILE = "path-broken-meanwhile"  # there are moments in which requests do not arrive
     NOT_ENCRYPTED = "not-encrypted"  # who is on the way can read and change what is copied
+    LICENCE_GRACE = "licence-grace"  # who waits for longer has two copies of a member for longer than its vendor allows
     SPLIT_AFTERWARDS = "split-afterwards"  # the service is left at both sites
 
 

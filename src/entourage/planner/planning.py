@@ -19,6 +19,7 @@ from entourage.planner.figures import (
     resident_or_memory,
 )
 from entourage.planner.latency import check_latency
+from entourage.planner.licensing import check_licences, grace_caveats
 from entourage.planner.placing import NoRoomError, place
 from entourage.planner.plan import Caveat, CaveatCode, Plan, Refusal
 from entourage.planner.request import HostLoad, MoveRequest, Strategy
@@ -59,13 +60,15 @@ def plan(
         return _refusal(request, placement, *choice.objections)
     after = scope.after(placement)
     late = check_latency(after.infrastructure, after.service, after.placement, loads)
-    if late or choice.objections:
-        return _refusal(request, *((late,) if late else ()), *choice.objections)
+    against = [each for each in (late, check_licences(scope, placement), *choice.objections) if each is not None]
+    if against:
+        return _refusal(request, *against)
     drawn = _drawn_up(scope, choice, placement, _FORECASTS[choice.strategy](jobs), stretched or {})
-    broken = _broken(drawn.paths)
-    if broken:
-        return _refusal(request, broken)
-    return replace(drawn, cannot_promise=(*drawn.cannot_promise, *_in_the_clear(jobs, capabilities)))
+    against = [each for each in (_broken(drawn.paths), check_licences(scope, placement, drawn.total_s)) if each]
+    if against:
+        return _refusal(request, *against)
+    caveats = (*_in_the_clear(jobs, capabilities), *(grace_caveats(scope) if request.waits else ()))
+    return replace(drawn, cannot_promise=(*drawn.cannot_promise, *caveats))
 
 
 def _refusal(request: MoveRequest, *verdicts: Verdict) -> Refusal:

@@ -31,6 +31,7 @@ class Code(Enum):
     RULE = "rule"  # a rule that is in force forbids it just now
     NO_ROOM = "no-room"  # no placement at the target was found
     LATENCY = "latency"  # the service's promised latency would not be kept
+    LICENCE = "licence"  # there are too few licences while both copies of a member exist, or they exist for too long
     LINK_TOO_SLOW = "link-too-slow"  # members dirty memory as fast as the link can carry it, or faster
     CAPABILITY_MISSING = "capability-missing"  # a member's driver cannot do what the strategy needs
 
@@ -55,6 +56,7 @@ _OUTLOOKS: Mapping[Code, Outlook] = {
     Code.RULE: Outlook.FIXABLE,
     Code.NO_ROOM: Outlook.FIXABLE,
     Code.LATENCY: Outlook.FIXABLE,
+    Code.LICENCE: Outlook.FIXABLE,
     Code.LINK_TOO_SLOW: Outlook.FIXABLE,
     Code.CAPABILITY_MISSING: Outlook.FIXABLE,
 }

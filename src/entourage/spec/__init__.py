@@ -1,10 +1,12 @@
-"""YAML specs of sites, services and catalogues: read into the model, or refused with every problem at once."""
+"""YAML specs of sites, services, catalogues and licences: read, or refused with every problem at once."""
 
 from entourage.spec.files import (
     load_infrastructure,
+    load_licences,
     load_service,
     parse_catalogue,
     parse_infrastructure,
+    parse_licences,
     parse_service,
     read_text,
 )
@@ -14,9 +16,11 @@ __all__ = [
     "Problem",
     "SpecError",
     "load_infrastructure",
+    "load_licences",
     "load_service",
     "parse_catalogue",
     "parse_infrastructure",
+    "parse_licences",
     "parse_service",
     "read_text",
 ]

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 
+from entourage.model.ids import ProductId
 from entourage.model.realtime import Promise
 from entourage.model.world import Role
 from entourage.spec.nodes import Scalar
@@ -40,6 +41,7 @@ class MemberDraft:
     dirty_rate: float = 0.0
     disk: int = 0
     realtime: tuple[Promise, Position] | None = None
+    licence: ProductId | None = None
     ports: tuple[PortDraft, ...] | None = None
 
     def segments(self) -> frozenset[str] | None:

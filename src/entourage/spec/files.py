@@ -5,9 +5,11 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
+from entourage.model.licences import Licences
 from entourage.model.world import Infrastructure, Service
 from entourage.spec.catalogue import Catalogue, read_catalogue
 from entourage.spec.infrastructure import read_infrastructure
+from entourage.spec.licences import read_licences
 from entourage.spec.nodes import Lines, read_document
 from entourage.spec.problems import START, Problems
 from entourage.spec.service import read_service
@@ -50,6 +52,21 @@ def parse_catalogue(text: str, *, file: str, infrastructure: Infrastructure) -> 
     problems = Problems(file)
     root = read_document(text, problems)
     found = None if root is None else read_catalogue(root, infrastructure, problems, file=file, text=text)
+    if found is None or problems.count:
+        raise problems.error()
+    return found
+
+
+def load_licences(path: Path, infrastructure: Infrastructure) -> Licences:
+    """The products and pools in the file at `path`, for the sites there are. Raises SpecError with every problem."""
+    return parse_licences(read_text(path), file=_name(path), infrastructure=infrastructure)
+
+
+def parse_licences(text: str, *, file: str, infrastructure: Infrastructure) -> Licences:
+    """As `load_licences`, from text; `file` is the name in messages."""
+    problems = Problems(file)
+    root = read_document(text, problems)
+    found = None if root is None else read_licences(root, infrastructure, problems)
     if found is None or problems.count:
         raise problems.error()
     return found

@@ -1,11 +1,15 @@
 """A service, its segments, members and chain: from the node tree to the model."""
 
+from dataclasses import dataclass
+
 from entourage.model.ids import MemberId, SegmentId, ServiceId, SiteId
+from entourage.model.licences import Licences
 from entourage.model.units import BYTE_RATE, DURATION, MEMORY
 from entourage.model.world import FailedTarget, Host, Infrastructure, Interface, Member, Role, Segment, Service
 from entourage.spec.chain import read_chain
 from entourage.spec.drafts import MemberDraft, PortDraft, SegmentDraft
 from entourage.spec.fields import Fields, as_mapping, named
+from entourage.spec.licences import read_licence
 from entourage.spec.nodes import Node, Scalar
 from entourage.spec.problems import Problems, quote
 from entourage.spec.realtime import PROMISE_EXAMPLE, Classes, check_promise, read_classes, read_promise
@@ -17,7 +21,7 @@ _SMALLEST_GUEST = 128 * 2**20  # bytes; the guest's kernel and its tools need th
 _PORT = {"segment": "inside", "address": "10.20.3.11", "mac": "52:54:00:20:03:11"}
 _PORT_EXAMPLE = "{segment: inside, address: 10.20.3.11, mac: 52:54:00:20:03:11}"
 _MEMBER = {"role": "server", "memory": "128 MiB", "cpu": "0.25", "interfaces": f"[{_PORT_EXAMPLE}]"}
-_MEMBER_OPTIONAL = {"dirty-rate": "1 MB/s", "disk": "64 MiB", "realtime": PROMISE_EXAMPLE}
+_MEMBER_OPTIONAL = {"dirty-rate": "1 MB/s", "disk": "64 MiB", "realtime": PROMISE_EXAMPLE, "licence": "vfw"}
 MEMBER_KEYS = {**_MEMBER, **_MEMBER_OPTIONAL}  # with an example of each one's value
 _DISK_STEP = 1 << 20  # a disk is of whole MiB; what is written is rounded up
 _MEMBER_EXAMPLE = f"{{role: server, memory: 128 MiB, cpu: 0.25, interfaces: [{_PORT_EXAMPLE}]}}"
@@ -60,7 +64,12 @@ def read_service(
     home = fields.choice("home", "site", [s.id for s in infrastructure.sites])
     if_unverified = fields.choice("if-unverified", "policy", [policy.value for policy in FailedTarget])
     segments = read_segments(fields, problems)
-    members = _read_members(fields, segments, read_classes(fields, problems), problems)
+    named_things = _Named(
+        segments=None if segments is None else [s.name.text for s in segments],
+        classes=read_classes(fields, problems),
+        licences=infrastructure.licences,
+    )
+    members = _read_members(fields, named_things, problems)
     latency = fields.quantity("latency-p999", DURATION)
     if segments is not None:
         check_segments(segments, fields.at("segments"), problems)
@@ -115,6 +124,7 @@ def _member(draft: MemberDraft) -> Member | None:
         dirty_rate=draft.dirty_rate,
         disk=draft.disk,
         realtime=None if draft.realtime is None else draft.realtime[0],
+        licence=draft.licence,
     )
 
 
@@ -124,21 +134,25 @@ def _interface(port: PortDraft) -> Interface | None:
     return Interface(segment=SegmentId(port.segment.value), address=port.address.value, mac=port.mac.value)
 
 
-def _read_members(
-    top: Fields, segments: list[SegmentDraft] | None, classes: Classes | None, problems: Problems
-) -> list[MemberDraft] | None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Named:
+    """What members may name. None: it was reported as a whole, so that no name can be called unknown."""
+
+    segments: list[str] | None
+    classes: Classes | None
+    licences: Licences | None  # None: there is no such file
+
+
+def _read_members(top: Fields, known: _Named, problems: Problems) -> list[MemberDraft] | None:
     node = top.mapping("members")
     if node is None:
         return None
     if not node.entries:
         problems.add(node.at, "there is no member", hint=f"define at least one server: {_TOP['members']}")
-    known = None if segments is None else [s.name.text for s in segments]
-    return [_read_member(*entry, known, classes, problems) for entry in named(node, "member", problems)]
+    return [_read_member(*entry, known, problems) for entry in named(node, "member", problems)]
 
 
-def _read_member(
-    name: Scalar, value: Node, known: list[str] | None, classes: Classes | None, problems: Problems
-) -> MemberDraft:
+def _read_member(name: Scalar, value: Node, known: _Named, problems: Problems) -> MemberDraft:
     what = f"member {quote(name.text)}"
     body = as_mapping(value, what, problems, example=_MEMBER_EXAMPLE)
     if body is None:
@@ -154,8 +168,9 @@ def _read_member(
         cpu=fields.cores("cpu"),
         dirty_rate=0.0 if dirty_rate is None else dirty_rate.value,
         disk=0 if disk is None else -(-round(disk.value) // _DISK_STEP) * _DISK_STEP,
-        ports=_read_ports(fields, what, known, problems),
-        realtime=read_promise(fields, classes, problems),
+        ports=_read_ports(fields, what, known.segments, problems),
+        realtime=read_promise(fields, known.classes, problems),
+        licence=read_licence(fields, known.licences, problems),
     )
 
 

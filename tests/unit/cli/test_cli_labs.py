@@ -50,6 +50,22 @@ def test_a_lab_comes_up_from_the_examples(brought_up: list[SpecTexts]) -> None:
     assert "\x1b" not in result.output
 
 
+def test_licences_are_read_with_the_service_that_needs_them(brought_up: list[SpecTexts]) -> None:
+    files = ["--service", str(EXAMPLES / "shop-licensed.yaml"), "--licences", str(EXAMPLES / "licences.yaml")]
+    assert entourage("lab", "up", *files).exit_code == 0
+    bought = brought_up[0].parse()[0].licences
+    assert bought is not None
+    assert [pool.words for pool in bought.pools][:2] == ["vrouter floating", "vfw at east"]
+
+
+def test_a_service_with_licences_is_refused_without_the_file(brought_up: list[SpecTexts]) -> None:
+    result = entourage("lab", "up", "--service", str(EXAMPLES / "shop-licensed.yaml"))
+    assert result.exit_code == 2
+    assert "3 problems in the spec" in result.stderr
+    assert "licence 'vfw', and there is no file of licences (hint: name a file of products and pools" in result.stderr
+    assert brought_up == []
+
+
 def test_link_options_come_before_what_the_file_says(brought_up: list[SpecTexts]) -> None:
     result = entourage("lab", "up", "--rtt", "100 ms", "--rate", "1 Gbit/s", "--loss", "0.5 %")
     assert "inter-site link east – west: RTT 100 ms, 1 Gbit/s, loss 0.5 %" in result.stdout

@@ -1,5 +1,6 @@
 """A lab's record: what was asked for when it was brought up is there when it is opened again."""
 
+import json
 import re
 import subprocess
 from collections.abc import Iterator
@@ -41,18 +42,20 @@ def root(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return made
 
 
-def recorded(name: str, links: LinkOverrides) -> SpecTexts:
+def recorded(name: str, links: LinkOverrides, *, service: str = "shop.yaml", licences: str | None = None) -> SpecTexts:
     """A lab's record as `lab up` writes it, last."""
     texts = SpecTexts(
         sites_file="sites.yaml",
         sites=(EXAMPLES / "sites.yaml").read_text(),
-        service_file="shop.yaml",
-        service=(EXAMPLES / "shop.yaml").read_text(),
+        service_file=service,
+        service=(EXAMPLES / service).read_text(),
         links=links,
+        licences_file=licences or "",
+        licences=licences and (EXAMPLES / licences).read_text(),
     )
-    infrastructure, service = texts.parse()
+    infrastructure, shop = texts.parse()
     lab = Lab(name, infrastructure=infrastructure, accel="tcg")
-    place = lab.new_place(Hosted(service=service, number=0), ServiceText(file="shop.yaml", text=texts.service))
+    place = lab.new_place(Hosted(service=shop, number=0), ServiceText(file=service, text=texts.service))
     place.run_dir.mkdir(parents=True)
     place.keep(is_whole=True)
     place.record(texts)
@@ -69,6 +72,23 @@ def test_without_overrides_links_are_as_in_the_file() -> None:
     recorded("recordtest", LinkOverrides())
     link = open_place("recordtest").infrastructure.links[0]
     assert (link.rtt, link.rate, link.loss) == (50.0, 200e6, 0.0)
+
+
+def test_licences_are_there_again() -> None:
+    texts = recorded("recordtest", LinkOverrides(), service="shop-licensed.yaml", licences="licences.yaml")
+    infrastructure = open_place("recordtest").infrastructure
+    assert infrastructure == texts.parse()[0]
+    assert infrastructure.licences is not None
+    assert [product.id for product in infrastructure.licences.products] == ["vrouter", "vfw", "vlb"]
+
+
+def test_a_lab_that_was_brought_up_before_licences_were_known_counts_none(root: Path) -> None:
+    recorded("recordtest", LinkOverrides())
+    file = root / "run/recordtest/lab.json"
+    data = json.loads(file.read_text())
+    del data["licences"], data["licences_file"]
+    file.write_text(json.dumps(data))
+    assert open_place("recordtest").infrastructure.licences is None
 
 
 def test_a_lab_that_is_not_up_says_how_to_bring_it_up() -> None:

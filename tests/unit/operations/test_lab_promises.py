@@ -57,3 +57,15 @@ def test_members_without_room_and_a_latency_that_nobody_can_keep() -> None:
     assert "shop has no room at east: " in refusal(with_hosts(small))
     said = refusal(SITES, replace(SHOP, latency_p999_s=0.001))
     assert said.startswith("shop cannot be started at east: the appliances may add 31 ms there and back, and 1 ms are")
+
+
+def test_members_without_licences_where_they_are_started() -> None:
+    texts = read_texts(example("sites.yaml"), example("shop-licensed.yaml"), licences=example("licences.yaml"))
+    infrastructure, service = texts.parse()
+    bought = infrastructure.licences
+    assert bought is not None
+    elsewhere = replace(bought, pools=tuple(pool for pool in bought.pools if pool.site != service.home))
+    assert refusal(replace(infrastructure, licences=elsewhere), service) == (
+        "shop cannot be started at east: fw of shop on east/h1 needs a seat of vfw, and there is no pool of it at east,"
+        " nor one that floats"
+    )

@@ -8,6 +8,7 @@ from entourage.spec import SpecError, parse_infrastructure, parse_service
 EXAMPLES = Path(__file__).parents[3] / "examples"
 SITES = (EXAMPLES / "sites.yaml").read_text()
 SHOP = (EXAMPLES / "shop.yaml").read_text()
+LICENCES = (EXAMPLES / "licences.yaml").read_text()
 CHAIN = "chain: [rt, fw, lb, [web1, web2]]"
 INFRASTRUCTURE = parse_infrastructure(SITES, file="sites.yaml")
 

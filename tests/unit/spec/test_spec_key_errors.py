@@ -214,7 +214,7 @@ CASES = [
             (
                 "19:5",
                 "unknown key 'was' in member 'rt'",
-                "use one of role, memory, cpu, interfaces, dirty-rate, disk, realtime",
+                "use one of role, memory, cpu, interfaces, dirty-rate, disk, realtime, licence",
             ),
         ],
         id="alias",

@@ -5,10 +5,11 @@ from collections.abc import Callable
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from spec_edits import INFRASTRUCTURE, SHOP, SITES
+from spec_edits import INFRASTRUCTURE, LICENCES, SHOP, SITES
 
+from entourage.model.licences import Licences
 from entourage.model.world import Infrastructure, Service
-from entourage.spec import Problem, SpecError, parse_infrastructure, parse_service
+from entourage.spec import Problem, SpecError, parse_infrastructure, parse_licences, parse_service
 
 # How long an example takes is the machine's affair.
 UNHURRIED = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -31,7 +32,7 @@ YAML_PIECES = st.sampled_from(
 )
 
 
-def problems_of(parse: Callable[[], Infrastructure | Service]) -> tuple[Problem, ...] | None:
+def problems_of(parse: Callable[[], Infrastructure | Service | Licences]) -> tuple[Problem, ...] | None:
     try:
         parse()
     except SpecError as error:
@@ -39,7 +40,7 @@ def problems_of(parse: Callable[[], Infrastructure | Service]) -> tuple[Problem,
     return None
 
 
-def check(text: str, parse: Callable[[], Infrastructure | Service]) -> None:
+def check(text: str, parse: Callable[[], Infrastructure | Service | Licences]) -> None:
     problems = problems_of(parse)
     if problems is None:
         return
@@ -106,3 +107,9 @@ def test_mutated_service(text: str) -> None:
 @UNHURRIED
 def test_mutated_sites(text: str) -> None:
     check(text, lambda: parse_infrastructure(text, file="spec.yaml"))
+
+
+@given(mutations(LICENCES))
+@UNHURRIED
+def test_mutated_licences(text: str) -> None:
+    check(text, lambda: parse_licences(text, file="spec.yaml", infrastructure=INFRASTRUCTURE))

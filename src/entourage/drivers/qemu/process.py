@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+from uuid import NAMESPACE_OID, uuid5
 
 from entourage.drivers.qemu.tls import Identity
 from entourage.model.ids import HostId, MemberId
@@ -197,6 +198,16 @@ def memory_argument(memory: int, *, accel: str, version: tuple[int, int]) -> str
     return f"{memory // _KIB}K"
 
 
+def identity_arguments(member: Member) -> list[str]:
+    """The UUID and the serial number that the guest sees: a member's own, and the same in all its copies.
+
+    Licences are bound to them. They come from its name and MACs, so that nothing has to be kept (RFC 9562, version 5).
+    """
+    macs = " ".join(interface.mac for interface in member.interfaces)
+    own = uuid5(NAMESPACE_OID, f"{member.id} {macs}")
+    return ["-uuid", str(own), "-smbios", f"type=1,serial={own.hex[:16]}"]
+
+
 def command_line(
     member: Member, *, access: HostAccess, boot: BootFiles, taps: Sequence[str], accel: str, incoming: str | None
 ) -> list[str]:
@@ -210,6 +221,7 @@ def command_line(
     arguments += ["-m", memory_argument(member.memory, accel=accel, version=access.version), "-smp", "1"]
     if member.realtime is not None and member.realtime.locks_memory:
         arguments += ["-overcommit", "mem-lock=on"]
+    arguments += identity_arguments(member)
     arguments += ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
     arguments += ["-kernel", access.inside(boot.kernel), "-initrd", access.inside(boot.initrd)]
     arguments += ["-append", boot.command_line]
