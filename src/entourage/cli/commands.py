@@ -199,6 +199,7 @@ class Replicate:
     """
 
     epilog: ClassVar = epilog_of("entourage replicate", "entourage replicate --lab far")
+    service: Service = None
     lab: LabName = LAB
     as_json: Json = False
 
@@ -212,6 +213,7 @@ class Replicas:
         "entourage replicas --lab far --json",
         note="Exit code 1 if one is older than the service wants, or not there.",
     )
+    service: Service = None
     lab: LabName = LAB
     as_json: Json = False
 

@@ -18,7 +18,7 @@ from entourage.planner.replicating import ReplicaState
 def keep(wanted: Replicate) -> None:
     """Replicate until a signal comes."""
     need_root("replicate")
-    place = open_place(wanted.lab)
+    place = open_place(wanted.lab, service=wanted.service)
     with telling(as_json=wanted.as_json) as tell:
         members = ", ".join(member.id for member in place.service.replicated())
         tell.phase(f"replicating {members or 'nothing'}; Ctrl-C ends it")
@@ -28,7 +28,7 @@ def keep(wanted: Replicate) -> None:
 def replicas(wanted: Replicas) -> int:
     """Show how fresh the replicas are; 1 if one is behind."""
     need_root("replicas")
-    place = open_place(wanted.lab)
+    place = open_place(wanted.lab, service=wanted.service)
     states, now = replica_states(place), time.time()
     if wanted.as_json:
         show_json({"lab": wanted.lab, "rpo_s": place.service.rpo_s, "replicas": [each.to_json(now) for each in states]})

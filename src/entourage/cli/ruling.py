@@ -126,7 +126,11 @@ def _tell_news(tell: Tell, news: Mapping[str, Any]) -> None:
     if "verdict" not in news:
         took = ""
         if news.get("total_s") is not None:
-            took = f" in {news['total_s']:.1f} s, predicted {news['predicted_s']:.1f} s"
+            took = f" in {news['total_s']:.1f} s"
+        if news.get("predicted_s") is not None:
+            took += f", predicted {news['predicted_s']:.1f} s"
+        if news.get("data_age_s") is not None:
+            took += f", with data that was {news['data_age_s']:.1f} s old"
         because = f": {news['reason']}" if news.get("reason") else ""
         tell.note(f"decision {news['number']}: {news['outcome']}{took}{because}")
         return

@@ -93,23 +93,24 @@ def _move_lock(lab: str) -> str:
 
 
 @contextmanager
-def exclusive_replication(lab: str) -> Iterator[None]:
+def exclusive_replication(lab: str, service: str) -> Iterator[None]:
     """Hold the lab's replicas against every other process that brings them up to date; LabError if one does now."""
-    with _held(_replication_lock(lab), taken=f"the disks of lab {lab} are being replicated by another process already"):
+    taken = f"the disks of {service} in lab {lab} are being replicated by another process already"
+    with _held(_replication_lock(lab, service), taken=taken):
         yield
 
 
-def is_being_replicated(lab: str) -> bool:
-    """Whether some process brings the lab's replicas up to date."""
-    return _is_held(_replication_lock(lab))
+def is_being_replicated(lab: str, service: str) -> bool:
+    """Whether some process brings the service's replicas up to date."""
+    return _is_held(_replication_lock(lab, service))
 
 
 def _is_held(name: str) -> bool:
     return f"@{name}" in Path("/proc/net/unix").read_text().split()
 
 
-def _replication_lock(lab: str) -> str:
-    return f"entourage-replication-{lab}"
+def _replication_lock(lab: str, service: str) -> str:
+    return f"entourage-replication-{lab}-{service}"
 
 
 @contextmanager

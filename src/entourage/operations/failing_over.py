@@ -8,12 +8,13 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from entourage.lab.agents import client
 from entourage.lab.errors import LabError
 from entourage.lab.place import Lab, Place
-from entourage.model.ids import HostId, MemberId, ServiceId, SiteId
+from entourage.model.ids import HostId, MemberId, ServiceId
 from entourage.operations.driving import driving
 from entourage.operations.starting import give_promised, wait_ready
 from entourage.operations.tell import Tell
@@ -50,7 +51,7 @@ async def fail_over(lab: Lab, plan: FailoverPlan, *, services: Sequence[ServiceI
     marks = _Marks()
     marks.now("began")
     tell.phase(f"{plan.target} asks to act for {plan.lost}")
-    epoch = await _take_over(lab, plan, services)
+    epoch, silent_since = await _take_over(lab, plan, services)
     marks.now("granted")
     place = lab.place(plan.service)
     async with driving(place):
@@ -72,27 +73,30 @@ async def fail_over(lab: Lab, plan: FailoverPlan, *, services: Sequence[ServiceI
             marks.now("verified")
         finally:
             await wired.close()
-    return _report(plan, epoch=epoch, marks=marks, booted=booted, data=data, problems=problems)
+    report = _report(plan, marks=marks, booted=booted, problems=problems)
+    return {**report, "epoch": epoch, **_ages(data, silent_since)}
 
 
-async def settle(lab: Lab, report: Mapping[str, Any]) -> None:
-    """Tell the target's agent that what it has won is done: from then on it may be taken over itself."""
-    target, lost = SiteId(report["target"]), SiteId(report["lost"])
-    status = await client(lab, agent_of(target)).status()
-    if any((each["lost"], each["epoch"]) == (lost, report["epoch"]) for each in status["won"]):
-        await client(lab, agent_of(target)).settled(lost, epoch=report["epoch"])
+def words_of_all(error: BaseException) -> str:
+    """What went wrong, in a sentence, also if several things did at once."""
+    if isinstance(error, BaseExceptionGroup):
+        return "; ".join(words_of_all(each) for each in error.exceptions)
+    return str(error) or type(error).__name__
 
 
-async def _take_over(lab: Lab, plan: FailoverPlan, services: Sequence[ServiceId]) -> int:
-    """The epoch in which the target acts for the lost site."""
+async def _take_over(lab: Lab, plan: FailoverPlan, services: Sequence[ServiceId]) -> tuple[int, float | None]:
+    """The epoch in which the target acts for the lost site, and since when (seconds since 1970) that was silent."""
     agent = client(lab, agent_of(plan.target))
     answer: dict[str, Any] = {}
+    silent_since: float | None = None
     try:
         async with asyncio.timeout(_TAKEN_WITHIN_S):
             while "won" not in answer:
-                status = await agent.status()
-                if status["sites"][plan.lost]["acting"] == plan.target:
-                    return int(status["sites"][plan.lost]["epoch"])
+                told = (await agent.status())["sites"][plan.lost]
+                heard = [each["heard_s"] for each in told["seen"].values() if each["heard_s"] is not None]
+                silent_since = time.time() - min(heard) if heard else None
+                if told["acting"] == plan.target:
+                    return int(told["epoch"]), silent_since
                 answer = await agent.take_over(plan.lost, services)
                 if "refused" in answer:
                     raise NotGrantedError("; ".join(answer["refused"]))
@@ -102,7 +106,7 @@ async def _take_over(lab: Lab, plan: FailoverPlan, services: Sequence[ServiceId]
         raise NotGrantedError(f"no majority has let {plan.target} act for {plan.lost} yet") from None
     except TemporaryError as error:
         raise NotGrantedError(str(error)) from error
-    return int(answer["won"]["epoch"])
+    return int(answer["won"]["epoch"]), silent_since
 
 
 async def _start(wired: Wired, plan: FailoverPlan, tell: Tell) -> dict[MemberId, float]:
@@ -139,22 +143,28 @@ async def _wait_all(place: Place, placement: Mapping[MemberId, HostId], tell: Te
     return booted
 
 
+def _ages(data: Mapping[MemberId, float], silent_since: float | None) -> dict[str, Any]:
+    """How old each disk's data was when the site fell silent: what was written since then is lost."""
+    ages = {member: None if silent_since is None else max(0.0, silent_since - at) for member, at in data.items()}
+    known = [age for age in ages.values() if age is not None]
+    return {
+        "silent_since": silent_since,
+        "data_of": dict(data),
+        "data_age_s": max(known, default=None),
+        "data_ages_s": ages,
+    }
+
+
 def _report(
-    plan: FailoverPlan,
-    *,
-    epoch: int,
-    marks: _Marks,
-    booted: Mapping[MemberId, float],
-    data: Mapping[MemberId, float],
-    problems: Sequence[str],
+    plan: FailoverPlan, *, marks: _Marks, booted: Mapping[MemberId, float], problems: Sequence[str]
 ) -> dict[str, Any]:
     at = marks.at
     return {
         "schema": SCHEMA,
+        "failover": f"{plan.service}-{datetime.fromtimestamp(at['began'], tz=UTC):%Y%m%d-%H%M%S}",
         "service": plan.service,
         "lost": plan.lost,
         "target": plan.target,
-        "epoch": epoch,
         "outcome": "failed-over" if not problems else "not-served",
         "problems": list(problems),
         "began": at["began"],
@@ -164,7 +174,7 @@ def _report(
         "announced_s": at["announced"] - at["began"],
         "total_s": at["verified"] - at["began"],
         "members": [
-            {"name": member, "host": host, "boot_s": booted[member] - at["granted"], "data_of": data.get(member)}
+            {"name": member, "host": host, "boot_s": booted[member] - at["granted"]}
             for member, host in plan.placement.items()
         ],
         "placement": dict(plan.placement),

@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 
 from entourage.lab.errors import LabError
 from entourage.lab.leftovers import exclusive_replication, is_being_replicated
@@ -21,7 +22,6 @@ from entourage.wiring import replication_of
 
 _LOOK_FOR_MOVES_S = 0.25
 _TRY_AGAIN_S = 1.0
-_PROBLEMS = "replication.json"
 
 Tell = Callable[[str], None]
 
@@ -35,7 +35,7 @@ async def replicate(place: Place, *, tell: Tell) -> None:
     if not place.service.replicated():
         hint = "write rpo: 10 s in its file, and give a member a disk"
         raise LabError(f"{place.service.id} wants no replication; {hint}")
-    with exclusive_replication(place.name):
+    with exclusive_replication(place.name, place.service.id):
         keeper = Keeper(place, replication_of(place), tell=tell)
         try:
             async with asyncio.TaskGroup() as group:
@@ -50,7 +50,8 @@ def replica_states(place: Place) -> list[ReplicaState]:
     """What there is of each disk that is to be replicated, as the files say it now. Nobody is waited for."""
     replication, rpo_s = replication_of(place), place.service.rpo_s
     problems = _read_problems(place)
-    absent = None if is_being_replicated(place.name) else f"nobody does it: entourage replicate --lab {place.name}"
+    nobody = f"nobody does it: entourage replicate {place.service.id} --lab {place.name}"
+    absent = None if is_being_replicated(place.name, place.service.id) else nobody
     states = []
     for member in place.service.replicated():
         assert rpo_s is not None
@@ -108,7 +109,7 @@ class Keeper:
                 source = await self._replication.source(member.id)
                 if source is not None:
                     await self._replication.forget(member.id, source)
-        (self._place.run_dir / _PROBLEMS).unlink(missing_ok=True)
+        _problems(self._place).unlink(missing_ok=True)
 
     async def _next(self, member: Member) -> float:
         """A round, if one is due; for how many seconds nothing is to be done."""
@@ -167,10 +168,10 @@ class Keeper:
             return
         self._tell(f"{member}: {problem or 'its replica is as it is wanted'}")
         self._problems = {m: p for m, p in {**self._problems, member: problem}.items() if p is not None}
-        aside = self._place.run_dir / f"{_PROBLEMS}.new"
+        aside = _problems(self._place).with_suffix(".new")
         with suppress(FileNotFoundError):  # the lab is just gone
             aside.write_text(json.dumps(self._problems))
-            aside.rename(self._place.run_dir / _PROBLEMS)
+            aside.rename(_problems(self._place))
 
 
 def _hosts(place: Place) -> list[HostId]:
@@ -179,7 +180,12 @@ def _hosts(place: Place) -> list[HostId]:
 
 def _read_problems(place: Place) -> dict[str, str]:
     try:
-        problems: dict[str, str] = json.loads((place.run_dir / _PROBLEMS).read_text())
+        problems: dict[str, str] = json.loads(_problems(place).read_text())
     except FileNotFoundError:
         return {}
     return problems
+
+
+def _problems(place: Place) -> Path:
+    """What whoever replicates the service has to say."""
+    return place.run_dir / f"replication-{place.service.id}.json"

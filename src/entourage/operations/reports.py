@@ -15,7 +15,7 @@ from entourage.report import (
 )
 from entourage.spec.problems import closest
 
-MOVES, DEMO = "moves", "demo"
+MOVES, DEMO, FAILOVERS = "moves", "demo", "failovers"
 _LISTED = 10
 
 
@@ -37,6 +37,14 @@ class ReportError(Exception):
 def write_move(document: Mapping[str, Any], out: Path) -> Kept:
     """Keep a move's report and its page, each whole or not at all."""
     return _write(document, move_kept(document["move"], out).json)
+
+
+def write_failover(document: Mapping[str, Any], out: Path) -> Path:
+    """Keep a failover's report, whole or not at all."""
+    path = out / FAILOVERS / f"{document['failover']}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _write_whole(path, json.dumps(document, indent=1))
+    return path
 
 
 def write_demo(document: Mapping[str, Any], out: Path) -> Kept:

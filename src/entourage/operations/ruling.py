@@ -3,24 +3,32 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from entourage.drivers.decisions import DecisionRecords
+from entourage.lab.agents import client
 from entourage.lab.errors import LabError
-from entourage.lab.place import Lab
+from entourage.lab.place import Lab, Place
+from entourage.model.ids import ServiceId
 from entourage.operations.deeds import notify, run_command
+from entourage.operations.failing_over import fail_over, words_of_all
 from entourage.operations.interruption import Interruption
 from entourage.operations.moves import RefusedError, run_move
+from entourage.operations.quorum import SitesSeen
 from entourage.operations.recovering import all_moves, open_moves, take_over
-from entourage.operations.reports import write_move
+from entourage.operations.replicating import replicate
+from entourage.operations.reports import write_failover, write_move
 from entourage.operations.rule_files import keep_memory
 from entourage.operations.switching import Shown
 from entourage.operations.tell import Tell
 from entourage.operations.watching import Watcher
 from entourage.planner import MoveRequest
+from entourage.planner.failover import FailoverPlan, plan_from_json
 from entourage.ports.errors import DriverError
+from entourage.quorum.types import agent_of
 from entourage.rules.deciding import Decided, Decision, Verdict, began, decide, ended
 from entourage.rules.memory import Memory
 from entourage.rules.rule import Act, RuleSet
@@ -29,13 +37,17 @@ from entourage.wiring import wire
 
 LOOK_EVERY_S = 0.4
 _MOST_DEEDS = 50
+_TRY_AGAIN_S = 5.0  # to keep replicas, when another process does
 _DEEDS_END_WITHIN_S = 5.0
 Told = Callable[[dict[str, Any]], None]  # each decision that is new, and each outcome
 
 
 @dataclass(slots=True, kw_only=True)
 class Ruling:
-    """One run of the loop. `told` hears of what is new; `acts` False: decide, tell, and do nothing."""
+    """One run of the loop. `told` hears of what is new; `acts` False: decide, tell, and do nothing.
+
+    `replicates`: keep the replicas of services that want some meanwhile.
+    """
 
     lab: Lab
     rules: RuleSet
@@ -44,8 +56,11 @@ class Ruling:
     told: Told
     out: Path
     acts: bool = True
+    replicates: bool = True
     memory: Memory = field(default_factory=Memory)
     _deeds: set[asyncio.Task[None]] = field(default_factory=set)
+    _replicating: dict[ServiceId, asyncio.Task[None]] = field(default_factory=dict)
+    _no_replicas: dict[ServiceId, str] = field(default_factory=dict)
     _last: dict[tuple[str, str], tuple[str, tuple[str, ...]]] = field(default_factory=dict)
 
     async def run(self, interruption: Interruption, *, once: bool = False) -> None:
@@ -61,6 +76,7 @@ class Ruling:
             with interruption.instead(lambda _: enough.set()):
                 await self._look_again_and_again(watcher, interruption, enough, once=once)
         finally:
+            await self._end_replicating()
             await self._end_deeds(within_s=None if once and not enough.is_set() else _DEEDS_END_WITHIN_S)
 
     async def _look_again_and_again(
@@ -71,6 +87,9 @@ class Ruling:
             decided = decide(view, self.rules, self.memory)
             self._remember(decided.memory)
             await self._act(decided, view, watcher, interruption, enough)
+            if self.acts:
+                await self._settle(decided, watcher.sites)
+                self._replicate()
             if once:
                 return
             await _wait(enough, LOOK_EVERY_S)
@@ -87,6 +106,11 @@ class Ruling:
         moves = all_moves(self.lab)
         for kept in unfinished:
             act = kept.document["action"].partition(" ")[0]
+            if act == Act.FAIL_OVER.value:
+                tell_again = f"decision {kept.number} was begun by another run: it is gone on with"
+                self.tell.note(tell_again)
+                self._end(kept.number, await self._failed_over(plan_from_json(kept.document["failover"])))
+                continue
             if act == Act.NOTIFY.value:
                 self._begin_deed(kept.number, kept.document)  # told twice is better than never; its id is the same
                 continue
@@ -148,10 +172,35 @@ class Ruling:
 
     async def _do(self, decision: Decision, number: int, interruption: Interruption) -> None:
         self._remember(began(self.memory, decision, elapsed=time.monotonic()))
-        outcome = await self._move(decision, interruption)
-        done = outcome["outcome"] == "committed"
+        if decision.failover is not None:
+            outcome = await self._failed_over(decision.failover)
+        else:
+            outcome = await self._move(decision, interruption)
+        done = outcome["outcome"] in ("committed", "failed-over")
         self._remember(ended(self.memory, decision, elapsed=time.monotonic(), done=done))
         self._end(number, outcome)
+
+    def _replicate(self) -> None:
+        """Keep the replicas of services that want some; one whose loop has ended is begun again at the next look."""
+        if not self.replicates:
+            return
+        for kept in self.lab.services:
+            if kept.hosted.service.replicated() and kept.is_whole and kept.id not in self._replicating:
+                place = self.lab.place(kept.id)
+                task = asyncio.create_task(self._keep_replicas(place), name=f"replicas of {kept.id}")
+                self._replicating[kept.id] = task
+
+    async def _keep_replicas(self, place: Place) -> None:
+        service = place.service.id
+        try:
+            await replicate(place, tell=lambda text: self.tell.note(f"replicas of {service}: {text}"))
+        except LabError as error:  # another process keeps them, or the service was taken away
+            if self._no_replicas.get(service) != str(error):
+                self._no_replicas[service] = str(error)
+                self.tell.note(f"replicas of {service}: {error}")
+            await asyncio.sleep(_TRY_AGAIN_S)
+        finally:
+            self._replicating.pop(service, None)
 
     def _begin_deed(self, number: int, document: Mapping[str, Any], *, of: Decision | None = None) -> None:
         """Tell a webhook or run a command beside everything else: it may take long, or hang."""
@@ -176,12 +225,33 @@ class Ruling:
         self._deeds.add(deed)
         deed.add_done_callback(self._deeds.discard)
 
+    async def _end_replicating(self) -> None:
+        tasks = list(self._replicating.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
     async def _end_deeds(self, *, within_s: float | None) -> None:
         """Give what is under way some time, or all that it takes; then end it. The next run finds what was not told."""
         if self._deeds:
             _, late = await asyncio.wait(self._deeds, timeout=within_s)
             for deed in late:
                 deed.cancel()
+
+    async def _failed_over(self, plan: FailoverPlan) -> dict[str, Any]:
+        try:
+            report = await fail_over(self.lab, plan, services=[kept.id for kept in self.lab.services], tell=self.tell)
+        except (LabError, DriverError, ConnectionError, ExceptionGroup) as error:
+            return {"outcome": "failed", "reason": words_of_all(error)}
+        write_failover(report, self.out)
+        return {**report, "reason": "; ".join(report["problems"]) or None}
+
+    async def _settle(self, decided: Decided, sites: SitesSeen) -> None:
+        """What was won and has been carried out is said so to whoever has won it."""
+        waiting = any(each.action.act is Act.FAIL_OVER for each in decided.decisions)
+        for winner, lost, epoch in () if waiting else sites.won:
+            with suppress(DriverError):
+                await client(self.lab, agent_of(winner)).settled(lost, epoch=epoch)
 
     async def _move(self, decision: Decision, interruption: Interruption) -> dict[str, Any]:
         assert decision.target is not None

@@ -12,19 +12,22 @@ from dataclasses import dataclass, field, replace
 from entourage.lab.errors import LabError
 from entourage.lab.place import Lab, Place
 from entourage.lab.traffic import carried
-from entourage.model.ids import HostId, MemberId, ServiceId
+from entourage.model.ids import HostId, MemberId, ServiceId, SiteId, site_of
 from entourage.operations.driving import is_being_driven
+from entourage.operations.licences import view as licences_view
 from entourage.operations.maintenance import in_maintenance, usable
 from entourage.operations.observe import HALF_MADE, Observation, observe
 from entourage.operations.placed import put_by_us
+from entourage.operations.quorum import SitesSeen, look_at_quorum, sites_seen
 from entourage.paths import trace
 from entourage.ports.errors import DriverError
 from entourage.ports.hypervisor import Capability, RunState
-from entourage.rules.view import HostState, ServiceView, View
-from entourage.wiring import wire
+from entourage.rules.view import HostState, ServiceView, SiteState, View
+from entourage.wiring import replication_of, wire
 
 _STATES_EVERY_S = 2.0  # QEMU is asked so often; whether its process is there is looked at each time
 _ROUTES_EVERY_S = 5.0
+_USABLE = (None, SiteState.UP)  # of a site without agents nothing is known but what its hosts say
 _ANSWERS_WITHIN_S = 3.0  # of one host about one member; later than that it is as good as not at all
 
 Copies = Mapping[tuple[MemberId, HostId], RunState]
@@ -42,6 +45,8 @@ class _Watched:
     broken: tuple[str, ...] = ()
     counted: tuple[float, int] | None = None
     bytes_per_hour: float | None = None
+    violations: tuple[str, ...] = ()
+    free_licences: int | None = None
 
     @property
     def is_settled(self) -> bool:
@@ -55,6 +60,7 @@ class Watcher:
     """One lab, with all of its services."""
 
     lab: Lab
+    sites: SitesSeen = field(default_factory=SitesSeen)
     _watched: dict[ServiceId, _Watched] = field(default_factory=dict)
     _put: Mapping[MemberId, HostId] | None = None
 
@@ -63,6 +69,7 @@ class Watcher:
         elapsed = time.monotonic()
         if not self.lab.run_dir.is_dir():
             raise LabError(f"lab {self.lab.name} is gone")
+        self.sites = sites_seen(self.lab, await look_at_quorum(self.lab))
         is_driven = is_being_driven(self.lab)
         if not is_driven or not self._watched:
             self.lab.refresh()
@@ -101,44 +108,62 @@ class Watcher:
             await wired.close()
         watched = _Watched(place=place, seen=seen, present=present, states_at=elapsed, routes_at=elapsed)
         watched.broken = await _broken_promises(place, seen)
+        watched.violations, watched.free_licences = await asyncio.to_thread(_licences, place, seen)
         _count(watched, known)
         self._watched[service] = watched
 
     def _view(self, elapsed: float, *, is_moving: bool) -> View:
-        odd = strangers(self.lab)
+        odd = strangers(self.lab, lost=self.sites.lost)
         capabilities = frozenset(Capability) - (set() if self.lab.is_encrypted else {Capability.ENCRYPTED})
         services = {
             service: ServiceView(
                 service=each.place.service,
-                copies=each.seen.copies,
+                copies={pair: state for pair, state in each.seen.copies.items() if self._is_heard(pair[1])},
                 ingress=each.seen.snapshot.ingress,
                 stretched=each.seen.stretched,
                 in_use=each.seen.in_use,
                 put=self._put or {},
-                odd=(*odd, *((HALF_MADE.format(service),) if each.seen.is_half_made else ())),
+                odd=(*odd, *((HALF_MADE.format(service),) if each.seen.is_half_made else ()), *self._unsure(each)),
                 is_moving=is_moving,
                 bytes_per_hour=each.bytes_per_hour,
                 broken_promises=each.broken,
+                licence_violations=each.violations,
+                free_licences=each.free_licences,
+                replicas=_replicas(each.place),
             )
             for service, each in self._watched.items()
         }
         loads = next((each.seen.load() for each in self._watched.values()), {})
+        loads = {host: load for host, load in loads.items() if self.sites.states.get(site_of(host)) in _USABLE}
         return View(
             taken_at=time.time(),
             elapsed=elapsed,
             infrastructure=self.lab.infrastructure,
             services=services,
+            sites=self.sites.states,
+            may_act=self.sites.may_act,
+            why_not=self.sites.why_not,
             hosts=dict.fromkeys(in_maintenance(self.lab), HostState.MAINTENANCE),
             loads=usable(self.lab, loads),
             capabilities=capabilities,
         )
 
+    def _is_heard(self, host: HostId) -> bool:
+        """Whether what is seen on the host counts: of a lost site nothing is known, and nothing runs there."""
+        return site_of(host) not in self.sites.lost
 
-def strangers(lab: Lab) -> tuple[str, ...]:
-    """Virtual machines on the lab's hosts that are members of nothing, a sentence each."""
+    def _unsure(self, each: _Watched) -> list[str]:
+        """The sites of which it is not known what of the service runs there, a sentence each."""
+        there = {site_of(host) for _, host in each.seen.copies}
+        unreachable = [site for site, state in self.sites.states.items() if state is SiteState.UNREACHABLE]
+        return [f"{site} is unreachable: what runs there is not known" for site in unreachable if site in there]
+
+
+def strangers(lab: Lab, *, lost: frozenset[SiteId] = frozenset()) -> tuple[str, ...]:
+    """Virtual machines on the lab's hosts that are members of nothing, a sentence each; not at sites that are lost."""
     known = {member.id for kept in lab.services for member in kept.hosted.service.members}
     found = []
-    for host in lab.hosts():
+    for host in (host for host in lab.hosts() if site_of(host) not in lost):
         try:
             names = sorted(path.name.removesuffix(".qmp") for path in lab.access(host).run_dir.glob("*.qmp"))
         except OSError as error:
@@ -197,6 +222,28 @@ async def _broken_promises(place: Place, seen: Observation) -> tuple[str, ...]:
     finally:
         await wired.close()
     return tuple(found)
+
+
+def _licences(place: Place, seen: Observation) -> tuple[tuple[str, ...], int | None]:
+    """What of the service's licences is violated, and the free seats of the fullest pool that it needs."""
+    needed = {member.licence for member in place.service.members} - {None}
+    found = licences_view(place, seen) if needed else None
+    if found is None:
+        return (), None
+    free = [pool.free for pool in found.account.pools if pool.pool.product in needed]
+    violated = tuple(each.reason for each in found.account.violations if each.product in needed)
+    return violated, min(free, default=0)
+
+
+def _replicas(place: Place) -> dict[tuple[MemberId, HostId], float]:
+    """Of which moment each replica of a disk is."""
+    replication = replication_of(place)
+    return {
+        (member.id, host): generation.taken_at
+        for member in place.service.replicated()
+        for host in place.hosts()
+        if (generation := replication.generation(member.id, host)) is not None
+    }
 
 
 def _count(watched: _Watched, before: _Watched | None) -> None:

@@ -6,6 +6,7 @@ replica has them.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from entourage.model.ids import HostId, MemberId, ServiceId, SiteId, site_of
 from entourage.model.world import Member, Role, Snapshot
@@ -59,6 +60,11 @@ class FailoverPlan:
             "data": dict(self.data),
             "ingress_first": self.ingress_first,
         }
+
+
+def plan_from_json(data: Mapping[str, Any]) -> FailoverPlan:
+    """The plan that `FailoverPlan.to_json` has written."""
+    return FailoverPlan(**data)
 
 
 def plan_failover(

@@ -90,7 +90,7 @@ class World:
         self.place = cast(Place, FakePlace(run_dir))
         monkeypatch.setattr(replicating, "is_being_driven", lambda _: self.is_driven)
         monkeypatch.setattr(replicating, "replication_of", lambda _: self.replication)
-        monkeypatch.setattr(replicating, "is_being_replicated", lambda _: True)
+        monkeypatch.setattr(replicating, "is_being_replicated", lambda *_: True)
         for name in ("_LOOK_FOR_MOVES_S", "_TRY_AGAIN_S"):
             monkeypatch.setattr(replicating, name, 0.001)
 
@@ -197,7 +197,7 @@ def test_states_say_where_the_freshest_replica_is_and_that_nobody_replicates(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.run(lambda: len(world.replication.began) >= 2)
-    monkeypatch.setattr(replicating, "is_being_replicated", lambda _: False)
+    monkeypatch.setattr(replicating, "is_being_replicated", lambda *_: False)
     web1, web2 = replica_states(world.place)
     assert (web1.member, web1.host, web1.generation) == (WEB1.id, WEST, world.replication.kept[WEST])
     assert (web2.host, web2.generation) == (None, None)
