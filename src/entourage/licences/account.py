@@ -146,9 +146,10 @@ def _second_copies(licences: Licences, holdings: Holdings, at: float) -> Iterato
         for move in sorted(holdings.moves, key=lambda move: move.began)
         for way in move.ways
     }
-    for (product_id, _), copies in sorted(copies_by_instance(holdings).items()):
+    doubled = {instance: copies for instance, copies in copies_by_instance(holdings).items() if len(copies) > 1}
+    for (product_id, _), copies in sorted(doubled.items(), key=lambda each: each[0]):
         product = licences.product(product_id)
-        if product.grace_s is None or len(copies) < 2:
+        if product.grace_s is None:
             continue
         # The first may be there since its lab came up; the second came with a move, or nobody knows with what.
         moved = [since[copy.licensed, copy.host] for copy in copies if (copy.licensed, copy.host) in since]

@@ -52,10 +52,13 @@ def instance_of(licensed: Licensed) -> Instance:
 
 
 def copies_by_instance(holdings: Holdings) -> dict[Instance, list[LicensedCopy]]:
-    """The copies that are there, those that run first."""
+    """The copies that are there, those of an instance that run first."""
     found: dict[Instance, list[LicensedCopy]] = defaultdict(list)
-    for copy in sorted(holdings.copies, key=lambda c: (not c.runs, c.host, c.licensed.service, c.licensed.member)):
+    for copy in holdings.copies:
         found[instance_of(copy.licensed)].append(copy)
+    for copies in found.values():
+        if len(copies) > 1:
+            copies.sort(key=lambda c: (not c.runs, c.host, c.licensed.service, c.licensed.member))
     return found
 
 
@@ -69,9 +72,10 @@ def seats(licences: Licences, holdings: Holdings) -> list[Seat]:
         at_site[claim.licensed.product, site_of(claim.host)].append(claim)
     taken: list[Seat] = []
     for (product, site), claims in sorted(at_site.items()):
-        # Those that could share a seat of the floating pool come last, in an order that a move does not change.
-        claims.sort(key=lambda c: (c.shares, not c.shares and not c.used, c.instance, c.licensed.member, c.host))
         own, floating = licences.pool(product, site), licences.pool(product, None)
+        if own is None or len(claims) > own.seats:
+            # Those that could share a seat of the floating pool come last, in an order that a move does not change.
+            claims.sort(key=lambda c: (c.shares, not c.shares and not c.used, c.instance, c.licensed.member, c.host))
         for number, claim in enumerate(claims):
             fits = own is not None and (number < own.seats or floating is None)
             taken.append(Seat(claim=claim, pool=own if fits else floating))
@@ -83,16 +87,18 @@ def _claims(licences: Licences, holdings: Holdings) -> Iterator[Claim]:
     for move in holdings.moves:
         for way in move.ways if move.is_open else ():
             open_ways[instance_of(way.licensed)].append(way)
-    for instance in sorted(copies.keys() | open_ways.keys()):
+    needs_second = {product.id: product.needs_second for product in licences.products}
+    for instance in {**copies, **open_ways}:
         there, ways = copies.get(instance, []), open_ways.get(instance, [])
+        if not ways and (len(there) == 1 or not needs_second[instance[0]]):  # nearly all of them, nearly always
+            yield Claim(licensed=there[0].licensed, host=there[0].host, used=True)
+            continue
         places = {(copy.licensed, copy.host): True for copy in there}
         for way in ways:
             for host in (way.source, way.target):
                 places.setdefault((way.licensed, host), False)
-        if licences.product(instance[0]).needs_second:
+        if needs_second[instance[0]]:
             yield from (Claim(licensed=licensed, host=host, used=used) for (licensed, host), used in places.items())
-        elif not ways:
-            yield Claim(licensed=there[0].licensed, host=there[0].host, used=True)
         else:
             yield from _one_at_a_time(there, list(places))
 
