@@ -97,6 +97,33 @@ class Maintenance:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TestFailover:
+    """Try a failover without touching production: the service from its replicas, in a bubble, used by clients there.
+
+    Nothing is announced, nobody outside reaches it, and nothing of it is left.
+    """
+
+    __test__ = False  # for pytest its name looks like a test's
+    epilog: ClassVar = epilog_of(
+        "entourage test-failover --to west",
+        "entourage test-failover shop --to west --json",
+        "entourage test-failover shop --clean-up",
+        note="The report is kept as DIR/failover-tests/TEST.json. Exit code 1 if the service did not serve there.",
+    )
+    service: Service = None
+    to: Annotated[str | None, typer.Option("--to", metavar="SITE", help="Where it would fail over to.")] = None
+    without_data: Annotated[
+        bool, typer.Option("--without-data", help="Disks of which there is no replica may be empty.")
+    ] = False
+    clean_up: Annotated[bool, typer.Option("--clean-up", help="Take away what a test has left that was killed.")] = (
+        False
+    )
+    out: Out = OUT
+    lab: LabName = LAB
+    as_json: Json = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Decisions:
     """What the rules decided, the latest first, and what came of it."""
 

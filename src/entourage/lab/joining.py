@@ -95,6 +95,51 @@ def _deliver(kernel: Kernel, *, hosted: Hosted) -> None:
     kernel.route(ANYWHERE, gateway=hosted.cable_ends[0].ip)
 
 
+async def join_apart(nodes: Namespaces, topology: Topology, hosted: Hosted, site: Site) -> None:
+    """Make segments and the routing table at one site only, with no cable to the edge: nobody else can reach it."""
+    vrf = nodes[hosted.vrf(site.id)]
+    await vrf.create()
+    await vrf.do(partial(settings, forwards=False))
+    first = nodes[names.host(site.hosts[0].id)]
+    for segment in hosted.service.segments:
+        ends = topology.segment_endpoints(site.id, ingress=False)
+        for node, local in ends:
+            peers = [address for _, address in ends if address != local]
+            await nodes[node].do(partial(_add_vxlan, hosted=hosted, segment=segment, local=local))
+            await nodes[node].do(partial(_attach, hosted=hosted, segment=segment, peers=peers))
+    await first.do(partial(_add_plug, hosted=hosted, vrf=vrf))
+    await vrf.do(partial(_deliver_apart, hosted=hosted))
+
+
+def _add_plug(kernel: Kernel, *, hosted: Hosted, vrf: Namespace) -> None:
+    """A cable from the ingress segment at a host into the routing table."""
+    kernel.add_veth(hosted.cable, peer=_UPLINK, peer_namespace=vrf.path, mtu=PLAIN_MTU)
+    kernel.attach(hosted.cable, bridge=hosted.bridge(hosted.service.ingress_segment().id))
+    kernel.up(hosted.cable)
+
+
+def _deliver_apart(kernel: Kernel, *, hosted: Hosted) -> None:
+    """The gateway on that cable, and the way to the service by its first member."""
+    segment = hosted.service.ingress_segment()
+    assert segment.gateway is not None
+    kernel.up(_UPLINK, mac=gateway_mac(segment.gateway))
+    kernel.address(_UPLINK, IPv4Interface((segment.gateway, segment.subnet.prefixlen)))
+    first, mac = hosted.first_hop()
+    kernel.neighbour(first, mac=mac, device=_UPLINK)
+    kernel.route(hosted.service.prefix, gateway=first)
+
+
+async def part_apart(nodes: Namespaces, topology: Topology, hosted: Hosted, site: Site) -> None:
+    """Remove its devices at the site's hosts, and no route of anybody: its own namespace goes after this."""
+    devices = [hosted.cable, *(name(s.id) for s in hosted.service.segments for name in (hosted.vxlan, hosted.bridge))]
+
+    def remove(kernel: Kernel) -> None:
+        for device in devices:
+            kernel.remove_device(device)
+
+    await asyncio.gather(*(nodes[names.host(host.id)].do(remove) for host in site.hosts))
+
+
 async def part(nodes: Namespaces, topology: Topology, hosted: Hosted) -> None:
     """Remove every device and route of it but those in its own namespaces, which go as a whole after this."""
     devices = [name(s.id) for s in hosted.service.segments for name in (hosted.vxlan, hosted.bridge)]

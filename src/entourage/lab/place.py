@@ -195,6 +195,7 @@ class Place(Lab):
             database=lab.database,
             services=lab.services,
         )
+        self.hosted = hosted
         self.service = hosted.service
         self.fabric = Fabric(lab.name, lab.infrastructure, hosted.service, number=hosted.number)
 

@@ -13,10 +13,10 @@ from typing import Any
 
 from entourage.lab.agents import client
 from entourage.lab.errors import LabError
-from entourage.lab.place import Lab, Place
+from entourage.lab.place import Lab
 from entourage.model.ids import HostId, MemberId, ServiceId
 from entourage.operations.driving import driving
-from entourage.operations.starting import give_promised, wait_ready
+from entourage.operations.starting import give_promised, wait_all_ready
 from entourage.operations.tell import Tell
 from entourage.planner.failover import FailoverPlan
 from entourage.ports.errors import TemporaryError
@@ -62,7 +62,7 @@ async def fail_over(lab: Lab, plan: FailoverPlan, *, services: Sequence[ServiceI
                 marks.now("announced")
             data = await _start(wired, plan, tell)
             marks.now("started")
-            booted = await _wait_all(place, plan.placement, tell)
+            booted = await wait_all_ready(place, plan.placement, tell.step)
             marks.now("booted")
             await give_promised(wired, plan.placement)
             if not plan.ingress_first:
@@ -126,21 +126,6 @@ async def _start(wired: Wired, plan: FailoverPlan, tell: Tell) -> dict[MemberId,
 
     await asyncio.gather(*(start(member, host) for member, host in plan.placement.items()))
     return data
-
-
-async def _wait_all(place: Place, placement: Mapping[MemberId, HostId], tell: Tell) -> dict[MemberId, float]:
-    """Until all serve; when each did, in seconds since the epoch."""
-    booted: dict[MemberId, float] = {}
-
-    async def wait(member: MemberId, host: HostId) -> None:
-        await wait_ready(place, member, host)
-        booted[member] = time.time()
-        tell.step(f"{member} serves on {host}", len(booted), len(placement))
-
-    async with asyncio.TaskGroup() as group:
-        for member, host in placement.items():
-            group.create_task(wait(member, host))
-    return booted
 
 
 def _ages(data: Mapping[MemberId, float], silent_since: float | None) -> dict[str, Any]:

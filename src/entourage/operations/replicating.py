@@ -62,6 +62,17 @@ def replica_states(place: Place) -> list[ReplicaState]:
     return states
 
 
+def replica_moments(place: Place) -> dict[tuple[MemberId, HostId], float]:
+    """Of which moment (seconds since the epoch) each replica of the service's disks is, by member and host."""
+    replication = replication_of(place)
+    return {
+        (member.id, host): generation.taken_at
+        for member in place.service.replicated()
+        for host in place.hosts()
+        if (generation := replication.generation(member.id, host)) is not None
+    }
+
+
 class Keeper:
     """Keeps the replicas of one service within what it wants, and notes what stands against that."""
 

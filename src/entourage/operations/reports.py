@@ -15,7 +15,7 @@ from entourage.report import (
 )
 from entourage.spec.problems import closest
 
-MOVES, DEMO, FAILOVERS = "moves", "demo", "failovers"
+MOVES, DEMO, FAILOVERS, FAILOVER_TESTS = "moves", "demo", "failovers", "failover-tests"
 _LISTED = 10
 
 
@@ -42,6 +42,14 @@ def write_move(document: Mapping[str, Any], out: Path) -> Kept:
 def write_failover(document: Mapping[str, Any], out: Path) -> Path:
     """Keep a failover's report, whole or not at all."""
     path = out / FAILOVERS / f"{document['failover']}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _write_whole(path, json.dumps(document, indent=1))
+    return path
+
+
+def write_failover_test(document: Mapping[str, Any], out: Path) -> Path:
+    """Keep the report of a failover that was tried, whole or not at all."""
+    path = out / FAILOVER_TESTS / f"{document['test']}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     _write_whole(path, json.dumps(document, indent=1))
     return path

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -80,17 +81,7 @@ async def _start_members(wired: Wired, placement: Mapping[MemberId, HostId], pro
     total = len(service.members)
     progress("booting guests", 0, total)
     await asyncio.gather(*(wired.hypervisor.create(m, placement[m.id]) for m in service.members))
-    ready = 0
-
-    async def wait(member: MemberId, host: HostId) -> None:
-        nonlocal ready
-        await wait_ready(place_, member, host)
-        ready += 1
-        progress(f"{member} serves on {host}", ready, total)
-
-    async with asyncio.TaskGroup() as group:
-        for member, host in placement.items():
-            group.create_task(wait(member, host))
+    await wait_all_ready(place_, placement, progress)
     await give_promised(wired, placement)
 
 
@@ -104,6 +95,23 @@ async def give_promised(wired: Wired, placement: Mapping[MemberId, HostId]) -> N
             for thread in threads:
                 if not thread.is_kept:
                     raise LabError(f"{member} on {host}: promised {thread.wanted}, applied {thread.found}")
+
+
+async def wait_all_ready(
+    place_: Place, placement: Mapping[MemberId, HostId], progress: Progress
+) -> dict[MemberId, float]:
+    """Until every member serves; when each did, in seconds since the epoch. LabError in a group if one does not."""
+    ready: dict[MemberId, float] = {}
+
+    async def wait(member: MemberId, host: HostId) -> None:
+        await wait_ready(place_, member, host)
+        ready[member] = time.time()
+        progress(f"{member} serves on {host}", len(ready), len(placement))
+
+    async with asyncio.TaskGroup() as group:
+        for member, host in placement.items():
+            group.create_task(wait(member, host))
+    return ready
 
 
 async def wait_ready(place_: Place, member: MemberId, host: HostId) -> None:

@@ -19,11 +19,12 @@ from entourage.operations.maintenance import in_maintenance, usable
 from entourage.operations.observe import HALF_MADE, Observation, observe
 from entourage.operations.placed import put_by_us
 from entourage.operations.quorum import SitesSeen, look_at_quorum, sites_seen
+from entourage.operations.replicating import replica_moments
 from entourage.paths import trace
 from entourage.ports.errors import DriverError
 from entourage.ports.hypervisor import Capability, RunState
 from entourage.rules.view import HostState, ServiceView, SiteState, View
-from entourage.wiring import replication_of, wire
+from entourage.wiring import wire
 
 _STATES_EVERY_S = 2.0  # QEMU is asked so often; whether its process is there is looked at each time
 _ROUTES_EVERY_S = 5.0
@@ -129,7 +130,7 @@ class Watcher:
                 broken_promises=each.broken,
                 licence_violations=each.violations,
                 free_licences=each.free_licences,
-                replicas=_replicas(each.place),
+                replicas=replica_moments(each.place),
             )
             for service, each in self._watched.items()
         }
@@ -233,17 +234,6 @@ def _licences(place: Place, seen: Observation) -> tuple[tuple[str, ...], int | N
     free = [pool.free for pool in found.account.pools if pool.pool.product in needed]
     violated = tuple(each.reason for each in found.account.violations if each.product in needed)
     return violated, min(free, default=0)
-
-
-def _replicas(place: Place) -> dict[tuple[MemberId, HostId], float]:
-    """Of which moment each replica of a disk is."""
-    replication = replication_of(place)
-    return {
-        (member.id, host): generation.taken_at
-        for member in place.service.replicated()
-        for host in place.hosts()
-        if (generation := replication.generation(member.id, host)) is not None
-    }
 
 
 def _count(watched: _Watched, before: _Watched | None) -> None:
