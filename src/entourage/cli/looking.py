@@ -16,6 +16,7 @@ from entourage.operations.labs import look
 from entourage.operations.looking import Traced, look_at_all, plan_move, trace_from
 from entourage.operations.moves import RefusedError
 from entourage.operations.observe import Observation
+from entourage.operations.placed import last_failover
 from entourage.operations.recovering import all_moves
 from entourage.operations.words import members_named, region_named, site_named
 from entourage.paths import to_json
@@ -95,11 +96,17 @@ def show_plan(planned: Plan, *, as_json: bool) -> None:
 
 
 def back_request(wanted: Move, place: Place) -> MoveRequest:
-    """The last committed move of the service the other way round; UsageError if there is none, or more is asked."""
+    """The last committed move or failover of the service the other way round.
+
+    UsageError if there is none, or more is asked.
+    """
     if wanted.to is not None or wanted.only:
         raise UsageError("--back says where to and who: leave --to and --only away")
     service, strategy = place.service.id, _strategy_named(wanted.strategy)
+    failover = last_failover(place)
     for move in all_moves(place):
+        if failover is not None and failover.at > move.began:
+            break
         if move.began < place.kept.created:
             continue  # of a service of that name that is there no more
         if move.document["service"] == service and (move.ended or {}).get("outcome") == "committed":
@@ -108,6 +115,8 @@ def back_request(wanted: Move, place: Place) -> MoveRequest:
             return MoveRequest(
                 service=service, target=group.source_site, members=members, strategy=strategy, waits=wanted.hold
             )
+    if failover is not None:
+        return MoveRequest(service=service, target=failover.lost, strategy=strategy, waits=wanted.hold)
     raise UsageError(f"no move of {service} has committed in lab {place.name}: there is nothing to undo")
 
 

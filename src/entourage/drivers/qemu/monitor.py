@@ -87,16 +87,18 @@ class Monitor:
 
     async def _read_events(self) -> None:
         gone = asyncio.create_task(self._wait_gone())
+        event: asyncio.Task[Any] | None = None
         try:
             while True:
                 event = asyncio.create_task(self._client.events.get())
                 await asyncio.wait({event, gone}, return_when=asyncio.FIRST_COMPLETED)
                 if not event.done():
-                    event.cancel()
                     break
                 self._deliver(event.result())
         finally:
             gone.cancel()
+            if event is not None:
+                event.cancel()
         if self._on_event is not None:
             self._on_event(MonitorEvent(name=GONE, data={}, at=time.time()))
 
