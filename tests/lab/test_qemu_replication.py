@@ -29,8 +29,8 @@ from entourage.ports.hypervisor import RunState
 
 pytestmark = pytest.mark.lab
 
-PACE, SLOW = 50e6, 2e5
-CLUSTER, DIRTY = 1 << 16, 30  # bytes that are sent at least of what was written, and how many of them in these tests
+PACE, SLOW = 50e6, 1e5
+CLUSTER, DIRTY = 1 << 16, 20  # bytes that are sent at least of what was written, and how many of them in these tests
 SPREAD = INIT.replace(b"beat %", b"beat * 131 %")  # each of its records makes another part of the disk to be sent
 
 

@@ -19,7 +19,7 @@ from entourage.ports.errors import PermanentError, TemporaryError
 
 _STARTED_WITHIN_S = 10.0
 _LOOK_AGAIN_S, _LOOK_AGAIN_FIRST_S = 0.05, 0.002
-_STALLED_AFTER_S = 10.0  # a job that gets no further for so long waits for somebody who is gone
+STALLED_AFTER_S = 10.0  # a job that gets no further for so long waits for somebody who is gone
 _AGAIN_AFTER_S = 1.0
 
 
@@ -69,6 +69,7 @@ class BlockProcess:
             await qemu.end(pid)
         if self._child is not None:
             await asyncio.to_thread(self._child.wait)
+            self._child = None  # its number may be somebody else's from now on
         for path in self._paths.all():
             path.unlink(missing_ok=True)
 
@@ -116,10 +117,10 @@ async def open_image(monitor: Monitor, node: str, inside: str, *, over: str | No
     await monitor.execute("blockdev-add", driver="qcow2", node_name=node, file=file, backing=over)
 
 
-async def finish_job(monitor: Monitor, job: str) -> int:
+async def finish_job(monitor: Monitor, job: str, *, stalled_after_s: float = STALLED_AFTER_S) -> int:
     """Wait for a job that is not dismissed by itself, end it, and say how many bytes it had to do.
 
-    PermanentError if it failed, TemporaryError if it gets no further.
+    PermanentError if it failed, TemporaryError if it gets no further for `stalled_after_s`.
     """
     clock = asyncio.get_running_loop().time
     moved_at, seen, pause_s = clock(), -1, _LOOK_AGAIN_FIRST_S
@@ -137,9 +138,9 @@ async def finish_job(monitor: Monitor, job: str) -> int:
                 await monitor.execute("job-complete", id=job)
         if (progress := int(found["current-progress"])) != seen:
             moved_at, seen = clock(), progress
-        elif clock() - moved_at > _STALLED_AFTER_S:
+        elif clock() - moved_at > stalled_after_s:
             raise TemporaryError(
-                f"{monitor.name}: the job {job} has got no further for {_STALLED_AFTER_S:g} s", delay=_AGAIN_AFTER_S
+                f"{monitor.name}: the job {job} has got no further for {stalled_after_s:.0f} s", delay=_AGAIN_AFTER_S
             )
         await asyncio.sleep(pause_s)
         pause_s = min(2 * pause_s, _LOOK_AGAIN_S)

@@ -27,12 +27,13 @@ from typing import Any
 
 from entourage.drivers.qemu import process as qemu
 from entourage.drivers.qemu import tls
-from entourage.drivers.qemu.blocks import BlockProcess, finish_job, give_up_job, open_image
+from entourage.drivers.qemu.blocks import STALLED_AFTER_S, BlockProcess, finish_job, give_up_job, open_image
 from entourage.drivers.qemu.disk import NODE, STAGE, make_durable
 from entourage.drivers.qemu.monitor import Monitor
 from entourage.drivers.qemu.replica import ReplicaFiles, to_its_end
 from entourage.model.ids import HostId, MemberId
 from entourage.model.replication import Generation
+from entourage.model.units import format_bytes
 from entourage.model.world import Member
 from entourage.ports.errors import DriverError, OutcomeUnknownError, PermanentError, TemporaryError
 from entourage.ports.hypervisor import Hypervisor, RunState
@@ -41,7 +42,8 @@ FIRST_PORT, PORTS = 7300, 100  # where replicas are written
 _BITMAP, _STAGED = "replica-", "replication-staged"
 _SENDING, _MERGING, _REMOTE, _DISK, _ROUND = "send", "merge", "remote", "disk", "round"
 _GREETING_S, _ANSWER_S = 2.0, 5.0
-_SPARE_SPACE = 64 << 20  # bytes that a round leaves free on the source's file system: members' disks are sparse
+_SPARE_SPACE = 64 << 20  # bytes that a round leaves free on both file systems: members' disks are sparse
+_CHUNK = 1 << 20  # bytes that a backup job reads and writes at once, at the most; it tells of no smaller steps
 _AGAIN_AFTER_S = 5.0
 
 
@@ -179,7 +181,12 @@ class QemuReplication:
         self, link: _Link, sender: BlockProcess, bitmaps: "_Bitmaps", *, before: Generation | None, since: str | None
     ) -> Generation:
         """The disk as it is at one moment, or what has changed in it `since`, in `link.delta`."""
-        _require_space(qemu.instance_paths(link.source, link.member.id).disk, await bitmaps.dirty(since))
+        source, target = (qemu.instance_paths(access, link.member.id) for access in (link.source, link.target))
+        needed = await bitmaps.dirty(since)
+        if needed is None:
+            needed = source.disk.stat().st_blocks * 512
+        _require_space(source.sending, needed)
+        _require_space(target.replica, 2 * needed)  # as a round, and merged into the disk
         await sender.make(_STAGED, link.delta, size=link.member.disk)
         number = 1 if before is None else before.number + 1
         after = f"{number}-{secrets.token_hex(4)}"
@@ -201,7 +208,7 @@ class QemuReplication:
         # `top`: what is in the file, and not what it leaves out.
         wanted: dict[str, Any] = {"device": _STAGED, "target": _REMOTE, "sync": "top", "speed": int(link.pace)}
         await sender.monitor.execute("blockdev-backup", job_id=_SENDING, auto_dismiss=False, **wanted)
-        sent = await finish_job(sender.monitor, _SENDING)
+        sent = await finish_job(sender.monitor, _SENDING, stalled_after_s=STALLED_AFTER_S + 2 * _CHUNK / link.pace)
         await sender.close(_REMOTE)  # flushes
         await receiver.monitor.execute("nbd-server-stop")
         await receiver.close(_ROUND)
@@ -326,15 +333,12 @@ async def _copy_file(source: Path, to: Path) -> str | None:
     return said.decode(errors="replace").strip()
 
 
-def _require_space(disk: Path, dirty: int | None) -> None:
-    """The guest's writes fail if the copy that they wait for has no room: so there has to be some beforehand."""
-    needed = disk.stat().st_blocks * 512 if dirty is None else dirty
-    free = shutil.disk_usage(disk.parent).free
+def _require_space(folder: Path, needed: int) -> None:
+    """TemporaryError without room for so many bytes; a guest's writes fail if the copy that they wait for has none."""
+    free = shutil.disk_usage(folder).free
     if free < needed + _SPARE_SPACE:
-        raise TemporaryError(
-            f"no room beside {disk} for what is to be sent: {needed / 1e6:.0f} MB needed, {free / 1e6:.0f} MB free",
-            delay=_AGAIN_AFTER_S,
-        )
+        room = f"{format_bytes(needed + _SPARE_SPACE)} needed, {format_bytes(free)} free"
+        raise TemporaryError(f"no room in {folder} for a round: {room}", delay=_AGAIN_AFTER_S)
 
 
 async def _export(monitor: Monitor, link: _Link) -> dict[str, Any]:
