@@ -12,6 +12,7 @@ from pathlib import Path
 from entourage.drivers.quorum.client import AgentClient
 from entourage.drivers.quorum.config import AgentConfig, HostFiles, Road, SiteFiles
 from entourage.lab import daemons, names, witness
+from entourage.lab.errors import LabError
 from entourage.lab.place import Lab
 from entourage.lab.topology import ENTERPRISE_AS, Topology
 from entourage.model.ids import SiteId
@@ -19,6 +20,8 @@ from entourage.quorum import WITNESS, AgentId, Terms
 from entourage.quorum.types import agent_of
 
 PORT = 4790  # UDP
+_RIGHT_WITHIN_S = 30.0
+_LOOK_AGAIN_S = 0.05
 BY_LINK, BY_PROVIDER = "inter-site", "provider"
 _ANYWHERE = "0.0.0.0"  # noqa: S104 - all addresses of the witness's namespace
 
@@ -44,7 +47,10 @@ def client(lab: Lab, agent: AgentId) -> AgentClient:
 
 
 async def start_agents(lab: Lab, *, terms: Terms | None = None) -> None:
-    """Start all agents; returns when all of them listen. LabError if one does not start."""
+    """Start all agents; returns when each site has its right and its warden. LabError if one does not get there.
+
+    So nothing is started before the warden, which would pause it: nobody has told it yet that members may run.
+    """
     key = lab.run_dir / "quorum.key"
     key.touch(mode=0o600)
     key.write_bytes(secrets.token_bytes(32))
@@ -55,6 +61,17 @@ async def start_agents(lab: Lab, *, terms: Terms | None = None) -> None:
         await asyncio.gather(*starting)
     finally:
         await asyncio.wait(starting)  # the threads must have ended before anything is taken away
+    waiting = [site.id for site in lab.infrastructure.sites]
+    try:
+        async with asyncio.timeout(_RIGHT_WITHIN_S):
+            while waiting:
+                told = await client(lab, agent_of(waiting[-1])).status()
+                if told["right"] and told["warden"]:
+                    waiting.pop()
+                else:
+                    await asyncio.sleep(_LOOK_AGAIN_S)
+    except TimeoutError as error:
+        raise LabError(f"{waiting[-1]} has no right to run anything after {_RIGHT_WITHIN_S:.0f} s") from error
 
 
 def start_agent(lab: Lab, agent: AgentId) -> None:

@@ -18,23 +18,34 @@ from entourage.ports.conformance.kit import wait_until
 DEADLINE_S = 10.0
 # Answers QMP at the socket that it is given; its command line looks like QEMU's, by which it is found.
 _STAND_IN = """
-import json, os, socket, sys
+import json, socket, sys
 listener = socket.socket(socket.AF_UNIX); listener.bind(sys.argv[2]); listener.listen()
 status = sys.argv[3]
-while True:
-    client, _ = listener.accept()
+def serve(client):
+    global status
     say = lambda **what: client.sendall(json.dumps(what).encode() + b"\\n")
     say(QMP={"version": {"qemu": {"major": 7, "minor": 2, "micro": 0}, "package": ""}, "capabilities": []})
-    for line in client.makefile():
-        asked = json.loads(line)
-        stamp = {"seconds": 0, "microseconds": 0}
-        if asked["execute"] in ("stop", "cont"):
-            status = "paused" if asked["execute"] == "stop" else "running"
-            say(event="STOP" if status == "paused" else "RESUME", data={}, timestamp=stamp)
-        given = {"status": status, "running": status == "running"} if asked["execute"] == "query-status" else {}
-        say(**{"return": given, **({"id": asked["id"]} if "id" in asked else {})})
-        if asked["execute"] in ("stop", "cont"):
-            open(sys.argv[2] + ".state", "w").write(status)
+    text = ""
+    while chunk := client.recv(4096):
+        text += chunk.decode()
+        while text.strip():
+            try:
+                asked, end = json.JSONDecoder().raw_decode(text.lstrip())  # requests have no line ends
+            except ValueError:
+                break
+            text = text.lstrip()[end:]
+            if asked["execute"] in ("stop", "cont"):
+                status = "paused" if asked["execute"] == "stop" else "running"
+                open(sys.argv[2] + ".state", "w").write(status)
+                name = "STOP" if status == "paused" else "RESUME"
+                say(event=name, data={}, timestamp={"seconds": 0, "microseconds": 0})
+            given = {"status": status, "running": status == "running"} if asked["execute"] == "query-status" else {}
+            say(**{"return": given, **({"id": asked["id"]} if "id" in asked else {})})
+while True:
+    try:
+        serve(listener.accept()[0])
+    except OSError:
+        pass
 """
 
 
@@ -135,7 +146,10 @@ async def story_of_a_warden(directory: Path) -> None:
             reader, writer = await asyncio.open_unix_connection(str(directory / "warden.sock"))
             writer.write(json.dumps(request).encode() + b"\n" + b'{"op": "status"}\n')
             answer: dict[str, object] = json.loads(await reader.readline())
+            writer.write_eof()
+            await reader.read()  # until the warden has closed its end
             writer.close()
+            await writer.wait_closed()
             return answer
 
         async def is_(state: str) -> None:

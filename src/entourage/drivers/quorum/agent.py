@@ -169,7 +169,9 @@ class Agent:
                 roads = [
                     {"road": road, "agent": peer, "heard_s": now() - at} for (road, peer), at in self._heard_by.items()
                 ]
-                return {**status(self._state, now()), "roads": roads, "dropped": self._post.dropped}
+                warden = None if self._warden is None else self._warden.is_there
+                told = status(self._state, now())
+                return {**told, "warden": warden, "roads": roads, "dropped": self._post.dropped}
             case {"op": "take-over", "lost": str(lost), "services": [*services]}:
                 return await self._take_over(SiteId(lost), tuple(ServiceId(str(each)) for each in services))
             case {"op": "settled", "lost": str(lost), "epoch": int(epoch)}:
@@ -219,6 +221,11 @@ class WardenLine:
         self._writer: asyncio.StreamWriter | None = None
         self._until: float | None = None
         self._removing: int | None = None
+
+    @property
+    def is_there(self) -> bool:
+        """Whether a warden is at the other end."""
+        return self._writer is not None
 
     def take(self, effect: Permit | Remove) -> None:
         """Let the members run for so long; or remove them, `removed` is called when that is done.
