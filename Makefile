@@ -9,7 +9,7 @@ BIN := .venv/bin
 export UV_PYTHON_DOWNLOADS := never
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test demo bench-switch bench-chaos bench-realtime clean root host environment
+.PHONY: help setup check test demo bench-switch bench-chaos bench-realtime bench-rules clean root host environment
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
@@ -28,6 +28,9 @@ bench-switch: setup ## the figures: RUNS=10 moves by each strategy; writes out/b
 
 bench-realtime: setup ## latency beside CPU hogs: 3 runs of each case, moves, admission; writes out/bench/realtime.json (needs root)
 	$(BIN)/python -m entourage.bench.realtime
+
+bench-rules: setup ## rules at work: 10 groups that follow, 10 cut links, 5 killed sites; writes out/bench/rules.json (needs root)
+	$(BIN)/python -m entourage.bench.rules
 
 bench-chaos: setup ## interrupted moves: SEEDS=100000 simulated, RUNS=10 times 4 kills in a lab; writes out/bench/chaos.json (needs root)
 	$(BIN)/python -m entourage.bench.chaos --seeds $(SEEDS) --runs $(RUNS)
