@@ -53,13 +53,11 @@ async def failover_run(lab: str, out: Path) -> Document:
         for request in log.requests
         if request.outcome == "ok" and request.scheduled_at > dead
     ]
-    started = ended.get("began", decided["at"])
     return {
         "site": source,
         "noticed_s": decided["at"] - killed,
         "answers_s": min(answered, default=float("inf")) - killed,
         "boot_s": ended.get("boot_s"),
-        "began_s": started - killed,
         "total_s": ended.get("total_s"),
         "data_age_s": max((killed - at for at in ended.get("data_of", {}).values()), default=None),
         "rpo_s": place.service.rpo_s,
@@ -85,7 +83,7 @@ async def cut_runs(lab: str, out: Path, *, runs: int) -> list[Document]:
             told = sites_seen(place, await look_at_quorum(place))
             await heal_link(place, link)
             for site in (one, other):
-                await _until(lambda site=site: _is_up(place, site), _HEALED_WITHIN_S, f"{site} is up")  # type: ignore[misc]
+                await _until(lambda site=site: _is_up(place, site), _HEALED_WITHIN_S, f"{site} is up")
             watching.cancel()
             found.append(
                 {
