@@ -237,6 +237,7 @@ class Ruling:
             _, late = await asyncio.wait(self._deeds, timeout=within_s)
             for deed in late:
                 deed.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
 
     async def _failed_over(self, plan: FailoverPlan) -> dict[str, Any]:
         try:

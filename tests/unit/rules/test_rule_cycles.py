@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from rules_world import EAST, INFRASTRUCTURE, SHOP, SOUTH, WEST, rules
 
+from entourage.model.ids import ServiceId
 from entourage.operations.rule_files import RuleText
 from entourage.rules.cycles import Cycle, find_cycle
 from entourage.spec import SpecError
@@ -151,7 +152,7 @@ def test_a_rule_that_refuses_ends_a_cycle() -> None:
 
 
 def lab(tmp_path: Path, *services: str) -> Any:
-    kept = [SimpleNamespace(hosted=SimpleNamespace(service=replace(SHOP, id=name))) for name in services]
+    kept = [SimpleNamespace(hosted=SimpleNamespace(service=replace(SHOP, id=ServiceId(name)))) for name in services]
     return SimpleNamespace(name="lab1", run_dir=tmp_path, infrastructure=INFRASTRUCTURE, services=kept)
 
 

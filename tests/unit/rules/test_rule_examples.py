@@ -180,7 +180,7 @@ def test_maintenance_of_a_host_on_which_nothing_of_it_runs_is_nothing() -> None:
 
 # Failover.
 
-LOST = {
+LOST: dict[str, Any] = {
     "copies": {},
     "sites": {EAST: SiteState.LOST},
     "may_act": {EAST: frozenset({WEST})},
