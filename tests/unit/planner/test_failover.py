@@ -176,9 +176,9 @@ def test_how_long_it_takes_is_predicted() -> None:
 def situations(draw: st.DrawFn) -> tuple[Snapshot, dict[tuple[MemberId, HostId], float], dict[HostId, HostLoad], bool]:
     """East is lost; some members run at west, some seem to at east; hosts of any size and load, replicas anywhere."""
     running = {
-        member: host
+        member: at
         for member in MEMBERS
-        if (host := draw(st.sampled_from([None, "west/h1", "west/h2", "east/h1"]))) is not None
+        if (at := draw(st.sampled_from([None, "west/h1", "west/h2", "east/h1"]))) is not None
     }
     sizes = {m: (draw(st.sampled_from([64, 128, 512])) * MIB, draw(st.sampled_from([0.25, 1.0]))) for m in MEMBERS}
     hosts = tuple((draw(st.sampled_from([256, 512, 2048])) * MIB, draw(st.sampled_from([1.0, 4.0]))) for _ in range(2))
