@@ -90,9 +90,14 @@ class World:
             self.monkeypatch.setattr(f"{MODULE}.{name}", part)
 
     def run(
-        self, *rules: str, top: str = "", after: Iterable[float] = (1.0,), then: Callable[[int], None] | None = None,
-        once: bool = False, acts: bool = True, replicates: bool = False,
-    ) -> None:  # fmt: skip
+        self,
+        *rules: str,
+        top: str = "",
+        after: Iterable[float] = (1.0,),
+        then: Callable[[int], None] | None = None,
+        once: bool = False,
+        **ruling: bool,
+    ) -> None:
         """Look so many seconds after each other, then end. `then` is called before each look with its number."""
         text = "\n".join([top, "rules:", *(f"  {line}" for line in rules)])
         steps = iter(after)
@@ -123,18 +128,17 @@ class World:
                     world.forgotten += 1
 
             self.monkeypatch.setattr(f"{MODULE}.Watcher", Watcher)
-            ruling = Ruling(
+            loop = Ruling(
                 lab=self.lab,
                 rules=parse_rules(text, file="rules.yaml", infrastructure=INFRASTRUCTURE),
                 records=self.records,
                 tell=self.notes,
                 told=self.news.append,
                 out=self.folder,
-                acts=acts,
-                replicates=replicates,
+                **{"replicates": False, **ruling},
                 memory=kept_memory(self.lab),
             )
-            await ruling.run(interruption, once=once)
+            await loop.run(interruption, once=once)
 
         asyncio.run(work())
 
