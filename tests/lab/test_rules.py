@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from entourage.chaos.by_hand import migrate_by_hand
+from entourage.chaos.by_hand import move_by_hand
 from entourage.chaos.ruled import RulesAtWork
 from entourage.chaos.sites import cut_link, heal_link, kill_site, revive_site
 from entourage.lab.bubble import left_bubbles
@@ -103,7 +103,7 @@ def test_the_rest_of_a_group_follows_a_server_that_somebody_else_moved(place: Pl
             Users(place, Load(sessions=40, message_interval_s=1.0), tmp_path / "users") as users,
         ):
             began = time.time()
-            await migrate_by_hand(place, WEB1, HostId("west/h1"))
+            await move_by_hand(LAB, WEB1, HostId("west/h1"))
             decided = await rules.wait_news(is_do, within_s=WITHIN_S)
             assert (decided["rule"], decided["action"], decided["target"]) == ("follow-servers", "follow", WEST)
             assert (await outcome_of(rules, decided))["outcome"] == "committed"
@@ -123,7 +123,7 @@ def test_the_rest_of_a_group_follows_a_server_that_somebody_else_moved(place: Pl
 def test_what_a_run_that_is_killed_had_begun_comes_to_its_end(place: Place, tmp_path: Path) -> None:
     async def story() -> None:
         async with RulesAtWork(LAB, rules=FOLLOW, out=tmp_path) as rules:
-            await migrate_by_hand(place, WEB1, HostId("east/h1"))
+            await move_by_hand(LAB, WEB1, HostId("east/h1"))
             await rules.wait_news(is_do, within_s=WITHIN_S)
 
             async def begun() -> bool:
