@@ -117,7 +117,7 @@ def test_the_rest_of_a_group_follows_a_server_that_somebody_else_moved(place: Pl
     (latest, *_) = told("decisions")["decisions"]
     assert latest["outcome"]["outcome"] == "committed"
     (rule, *_) = told("explain")["rules"]
-    assert (rule["rule"], rule["verdict"], rule["so_now"]) == ("follow-servers", None, [])
+    assert (rule["rule"], rule["verdict"], rule["sees"]["service.site"]) == ("follow-servers", None, WEST)
 
 
 def test_what_a_run_that_is_killed_had_begun_comes_to_its_end(place: Place, tmp_path: Path) -> None:

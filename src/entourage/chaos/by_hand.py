@@ -18,7 +18,7 @@ _WITHIN_S = 240.0
 
 
 async def move_by_hand(lab: str, member: MemberId, target: HostId) -> float:
-    """Migrate one member in a process of its own, to which QEMU's one at the target belongs, as an administrator's does.
+    """Migrate one member, by a process of its own: the QEMU at the target is that one's child, not ours.
 
     Since when (seconds since the epoch) its copy at the target is the only one. LabError if that process fails.
     """
