@@ -103,7 +103,7 @@ def inventory() -> dict[str, set[str]]:
     lab = open_lab(LAB)
     spaces = namespaces(LAB)
     found = {"namespaces": {path.name for path in spaces}, "services": {str(kept.id) for kept in lab.services}}
-    found["guests"] = {words for pid in processes_in(spaces) if "qemu" in (words := command_of(pid))}
+    found["guests"] = {words for pid in processes_in(spaces) if "qemu-system" in (words := command_of(pid))}
     files = (path for path in lab.run_dir.rglob("*") if not path.name.startswith("moves.sqlite"))
     found["files"] = {str(path.relative_to(lab.run_dir)) for path in files}
     for path in spaces:
@@ -273,7 +273,6 @@ def test_a_create_that_does_not_come_to_its_end(
         (state,) = (each for each in entourage.json("lab", "status")["labs"] if each["lab"] == LAB)
         assert {"service": "late", "half_made": True} in state["services"]
         assert entourage.json("status", "late")["half_made"] is True
-        assert entourage("move", "late", "--to", "east", "--sessions", "0").returncode == 1
         assert entourage("create", "late", "--from", "small", "--at", "east").returncode == 1
         entourage.json("delete", "late")
     assert inventory() == before

@@ -240,8 +240,11 @@ class Place(Lab):
 
     @property
     def kept(self) -> Kept:
-        """The service as the lab keeps it."""
-        return next(each for each in self.services if each.id == self.service.id)
+        """The service as the lab keeps it. LabError if somebody has taken it away."""
+        for each in self.services:
+            if each.id == self.service.id:
+                return each
+        raise LabError(f"lab {self.name} has no service {self.service.id} any more")
 
     def keep(self, *, is_whole: bool) -> None:
         """Write down that the service is there, and whether it is whole."""

@@ -13,6 +13,7 @@ from entourage.model.ids import SiteId
 from entourage.model.world import FailedTarget
 from entourage.operations.driving import driving, start_missing_guards
 from entourage.operations.interruption import Interruption
+from entourage.operations.neighbours import disturbed
 from entourage.operations.observe import Observation, observe
 from entourage.operations.recovering import open_records, recovering, require_none_open
 from entourage.operations.switching import Shown, Switch, Switched, switched_from_json
@@ -51,7 +52,14 @@ class Admitted:
 def make_plan(wired: Wired, seen: Observation, request: MoveRequest) -> Plan | Refusal:
     """What a move would do and cost, from what is now."""
     capabilities = {member.id: wired.hypervisor.capabilities() for member in wired.place.service.members}
-    return plan(seen.snapshot, request, loads=seen.load(), capabilities=capabilities, stretched=seen.stretched)
+    planned = plan(seen.snapshot, request, loads=seen.load(), capabilities=capabilities, stretched=seen.stretched)
+    if isinstance(planned, Refusal):
+        return planned
+    service = seen.snapshot.service
+    others = [kept.hosted.service for kept in wired.place.services if kept.id != service.id]
+    coming = [(service.member(member), planned.placement[member]) for member in planned.order]
+    against = disturbed(seen.snapshot.infrastructure, others, copies=seen.all_copies(), coming=coming)
+    return planned if against is None else Refusal(service=service.id, target=planned.target, verdicts=(against,))
 
 
 async def admit(wired: Wired, request: MoveRequest) -> Admitted:

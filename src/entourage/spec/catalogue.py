@@ -19,7 +19,8 @@ from entourage.spec.values import NAME_HINT, NAME_MAX, is_name, read_choice
 from entourage.spec.writing import write
 
 _APPLIANCE_EXAMPLE = "{role: router, memory: 128 MiB, cpu: 0.25}"
-_OF_APPLIANCE, _OF_APPLIANCE_TOO = ("role", "memory", "cpu"), ("realtime",)  # keys of members that appliances have
+_OF_APPLIANCE = ("role", "memory", "cpu")  # keys of members that every appliance has
+_NOT_OF_APPLIANCE = ("interfaces", "dirty-rate", "disk")  # keys of members that none has; it may have all others
 _OF_INSTANCE = ("service", "prefix", "address", "home")  # keys of services that templates have not
 _KEY, _MEMBERS, _POOL = "appliance", "members", "prefixes"
 _TOP = {
@@ -112,7 +113,7 @@ def _read_appliances(top: Fields, problems: Problems) -> _Appliances | None:
         return None
     found: dict[str, Mapping | None] = {}
     required = {key: MEMBER_KEYS[key] for key in _OF_APPLIANCE}
-    optional = {key: MEMBER_KEYS[key] for key in _OF_APPLIANCE_TOO}
+    optional = {key: each for key, each in MEMBER_KEYS.items() if key not in (*_OF_APPLIANCE, *_NOT_OF_APPLIANCE)}
     for name, value in named(node, "appliance", problems):
         what = f"appliance {quote(name.text)}"
         body = as_mapping(value, what, problems, example=_APPLIANCE_EXAMPLE)
