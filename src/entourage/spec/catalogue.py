@@ -91,16 +91,15 @@ def read_catalogue(
     node = fields.mapping("templates")
     if node is not None and not node.entries:
         problems.add(node.at, "there is no template", hint=f"define at least one, such as {_TOP['templates']}")
-    # What is wrong with an appliance or a class is said once, however many templates use it.
-    found = problems.beside()
     shared = [entry for entry in top.entries if entry[0].text == CLASSES][:1]
     templates = {}
     for name, value in () if node is None else named(node, "template", problems):
         body = as_mapping(value, f"template {quote(name.text)}", problems, example=_TOP["templates"])
         if body is not None and appliances is not None:
+            found = problems.beside()
             entries = [*shared, *(_with_appliances(*entry, appliances, found) for entry in body.entries)]
             templates[name.text] = _read_template(name, entries, infrastructure, found)
-    problems.join(found)
+            problems.join(found)  # what is wrong with an appliance or a class is said once, however many use it
     if problems.count:
         return None
     return Catalogue(file=file, text=text, templates={name: made for name, made in templates.items() if made})
@@ -161,7 +160,6 @@ def _read_template(
 ) -> Template | None:
     """Read it as if it were a service, of a name and a site that do not matter."""
     what = f"template {quote(name.text)}"
-    before = problems.count
     pools = Mapping(at=name.at, entries=tuple(entry for entry in entries if entry[0].text == _POOL))
     fields = Fields(pools, problems, what=what, required={_POOL: POOL_EXAMPLE}, at=name.at)
     pool = read_pool(fields, problems)
@@ -174,7 +172,7 @@ def _read_template(
     instance = _instance(infrastructure.sites[0].id, "x", pool or _ANY_POOL, ())
     tried = Mapping(at=name.at, entries=(*_head(instance or {}, at=name.at), *body))
     read_service(tried, infrastructure, problems, what=what)
-    if problems.count > before or pool is None:
+    if problems.count or pool is None:
         return None
     (members,) = (value for key, value in body if key.text == _MEMBERS)
     assert isinstance(members, Mapping)
