@@ -29,7 +29,7 @@ from entourage.lab.setup import lab_root, qemu_version
 from entourage.model.ids import HostId, MemberId, SiteId
 from entourage.model.world import Infrastructure, Member, Service
 from entourage.spec import parse_catalogue, parse_infrastructure, parse_service
-from entourage.spec.problems import quote, suggest
+from entourage.spec.problems import SpecError, quote, suggest
 
 _RECORD = "lab.json"
 _SERVICES = "services"  # a folder
@@ -292,15 +292,18 @@ def open_place(name: str, *, service: str | None = None) -> Place:
 
 
 def open_lab(name: str) -> Lab:
-    """The lab of that name, which is up; LabError if it is not, or was left half-way."""
+    """The lab of that name, which is up; LabError if it is not, was left half-way, or is of another version."""
     data = _read_record(name)
-    lab = Lab(
-        name,
-        infrastructure=_texts(data).infrastructure(),
-        accel=data["accel"],
-        is_encrypted=data.get("encrypted", False),
-    )
-    lab.refresh()
+    try:
+        lab = Lab(
+            name,
+            infrastructure=_texts(data).infrastructure(),
+            accel=data["accel"],
+            is_encrypted=data.get("encrypted", False),
+        )
+        lab.refresh()
+    except SpecError as error:  # they were read once, by whoever brought it up
+        raise LabError(f"lab {name} is of another version of Entourage: {error.problems[0]}") from error
     return lab
 
 
