@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fabric_parts import lab_name
 
 from entourage.drivers.netns import Kernel, Namespace
 from entourage.drivers.qemu.process import instance_paths, running_pid
@@ -30,7 +31,7 @@ from entourage.spec import parse_catalogue, parse_infrastructure
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 
-LAB = "instances"
+LAB = lab_name("i")
 DEADLINE_S = 240.0
 SERVICES = [f"s{number}" for number in range(int(os.environ.get("ENTOURAGE_TEST_SERVICES", "3")))]
 FIRST, SECOND, *_ = SERVICES
