@@ -23,7 +23,7 @@ from entourage.drivers.netns import Kernel, Namespace
 from entourage.drivers.qemu.process import instance_paths, running_pid
 from entourage.lab import names
 from entourage.lab.daemons import own_command
-from entourage.lab.leftovers import command_of, is_being_moved, leftovers, namespaces, processes_in
+from entourage.lab.leftovers import command_of, leftovers, namespaces, processes_in
 from entourage.lab.place import Place, open_lab, open_place
 from entourage.model.ids import HostId, MemberId, RegionId, SegmentId, ServiceId, SiteId
 from entourage.operations.examples import example
@@ -224,28 +224,30 @@ def pids(place: Place, host: HostId) -> dict[str, int | None]:
     return {member: running_pid(instance_paths(place.access(host), member)) for member in members}
 
 
+async def heard_until_ended(place: Place, services: list[str], process: subprocess.Popen[str]) -> set[str]:
+    """Who answers users of these services as long as a process runs."""
+    heard: set[str] = set()
+    while process.poll() is None:
+        heard |= {await answers(place, name) for name in services}
+    return heard
+
+
 def test_one_is_moved_and_the_others_do_not_notice(entourage: Entourage, services: list[str]) -> None:
     place = open_place(LAB, service=SECOND)
     others = [name for name in services if name != SECOND]
     before = pids(place, EAST)
-
-    async def story() -> tuple[set[str], str]:
-        heard: set[str] = set()
-        moving = entourage.begin("move", SECOND, "--to", "west", "--sessions", "0", "--json")
-        refused = ""
-        while moving.poll() is None:
-            heard |= {await answers(place, name) for name in others}
-            if not refused and is_being_moved(LAB):
-                done = await asyncio.to_thread(entourage, "delete", FIRST)
-                assert done.returncode == 1
-                refused = done.stderr
-        output, _ = moving.communicate()
-        assert moving.returncode == 0, output
-        return heard, refused
-
-    heard, refused = asyncio.run(story())
+    with entourage.begin("move", SECOND, "--to", "west", "--sessions", "0", "--hold") as moving:
+        assert moving.stdout is not None
+        assert any("waiting" in line for line in moving.stdout)
+        refused = entourage("delete", FIRST)
+        (move, *_) = entourage.json("moves")["moves"]
+        with entourage.begin("commit", move["move"]) as committing:
+            heard = asyncio.run(heard_until_ended(place, others, committing))
+            assert committing.returncode == 0
+        moving.communicate(timeout=DEADLINE_S)
+    assert moving.returncode == 0
+    assert (refused.returncode, "a move is under way" in refused.stderr) == (1, True)
     assert heard == {f"{name} at {name}-web\n" for name in others}
-    assert "a move is under way" in refused
     after = pids(place, EAST)
     assert {m for m in after if after[m] != before[m]} == {f"{SECOND}-rt", f"{SECOND}-web"}
     assert None not in [pids(place, WEST)[f"{SECOND}-{member}"] for member in ("rt", "web")]
