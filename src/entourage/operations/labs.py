@@ -30,7 +30,8 @@ class LabState:
 
     `network` and `is_whole` are None for one who may not look: that takes root. `is_half_made`: it has no record (or
     none that this version can read), so it is still being brought up, or was left half-way; `network` is None then,
-    too. `services`: those of the lab, and whether each is whole; one that is not makes the lab no less so. `agents`: which of them answer.
+    too. `services`: those of the lab, and whether each is whole; one that is not makes the lab no less so.
+    `agents`: which of them answer.
     """
 
     name: str

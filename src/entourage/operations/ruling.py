@@ -98,7 +98,8 @@ class Ruling:
     async def _take_over(self) -> None:
         """Bring to its end what one before us has begun, and say so beside its decision."""
         unfinished = self.records.unfinished()
-        while is_being_driven(self.lab):  # the hosts' guards have somebody bring it to its end already
+        # The hosts' guards may have somebody bring it to its end already.
+        while is_being_driven(self.lab):  # noqa: ASYNC110 - another process's
             await asyncio.sleep(LOOK_EVERY_S)
         for service in sorted({move.document["service"] for move in open_moves(self.lab)}):
             wired = wire(self.lab.place(service))
