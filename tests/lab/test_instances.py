@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fabric_parts import lab_name
 
 from entourage.drivers.netns import Kernel, Namespace
 from entourage.drivers.qemu.process import instance_paths, running_pid
 from entourage.lab import names
 from entourage.lab.daemons import own_command
-from entourage.lab.leftovers import command_of, is_being_moved, leftovers, namespaces, processes_in
+from entourage.lab.leftovers import command_of, leftovers, namespaces, processes_in
 from entourage.lab.place import Place, open_lab, open_place
 from entourage.model.ids import HostId, MemberId, RegionId, SegmentId, ServiceId, SiteId
 from entourage.operations.examples import example
@@ -30,7 +31,7 @@ from entourage.spec import parse_catalogue, parse_infrastructure
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 
-LAB = "instances"
+LAB = lab_name("i")
 DEADLINE_S = 240.0
 SERVICES = [f"s{number}" for number in range(int(os.environ.get("ENTOURAGE_TEST_SERVICES", "3")))]
 FIRST, SECOND, *_ = SERVICES
@@ -103,7 +104,7 @@ def inventory() -> dict[str, set[str]]:
     lab = open_lab(LAB)
     spaces = namespaces(LAB)
     found = {"namespaces": {path.name for path in spaces}, "services": {str(kept.id) for kept in lab.services}}
-    found["guests"] = {words for pid in processes_in(spaces) if "qemu" in (words := command_of(pid))}
+    found["guests"] = {words for pid in processes_in(spaces) if "qemu-system" in (words := command_of(pid))}
     files = (path for path in lab.run_dir.rglob("*") if not path.name.startswith("moves.sqlite"))
     found["files"] = {str(path.relative_to(lab.run_dir)) for path in files}
     for path in spaces:
@@ -223,28 +224,30 @@ def pids(place: Place, host: HostId) -> dict[str, int | None]:
     return {member: running_pid(instance_paths(place.access(host), member)) for member in members}
 
 
+async def heard_until_ended(place: Place, services: list[str], process: subprocess.Popen[str]) -> set[str]:
+    """Who answers users of these services as long as a process runs."""
+    heard: set[str] = set()
+    while process.poll() is None:
+        heard |= {await answers(place, name) for name in services}
+    return heard
+
+
 def test_one_is_moved_and_the_others_do_not_notice(entourage: Entourage, services: list[str]) -> None:
     place = open_place(LAB, service=SECOND)
     others = [name for name in services if name != SECOND]
     before = pids(place, EAST)
-
-    async def story() -> tuple[set[str], str]:
-        heard: set[str] = set()
-        moving = entourage.begin("move", SECOND, "--to", "west", "--sessions", "0", "--json")
-        refused = ""
-        while moving.poll() is None:
-            heard |= {await answers(place, name) for name in others}
-            if not refused and is_being_moved(LAB):
-                done = await asyncio.to_thread(entourage, "delete", FIRST)
-                assert done.returncode == 1
-                refused = done.stderr
-        output, _ = moving.communicate()
-        assert moving.returncode == 0, output
-        return heard, refused
-
-    heard, refused = asyncio.run(story())
+    with entourage.begin("move", SECOND, "--to", "west", "--sessions", "0", "--hold") as moving:
+        assert moving.stdout is not None
+        assert any("waiting" in line for line in moving.stdout)
+        refused = entourage("delete", FIRST)
+        (move, *_) = entourage.json("moves")["moves"]
+        with entourage.begin("commit", move["move"]) as committing:
+            heard = asyncio.run(heard_until_ended(place, others, committing))
+            assert committing.returncode == 0
+        moving.communicate(timeout=DEADLINE_S)
+    assert moving.returncode == 0
+    assert (refused.returncode, "a move is under way" in refused.stderr) == (1, True)
     assert heard == {f"{name} at {name}-web\n" for name in others}
-    assert "a move is under way" in refused
     after = pids(place, EAST)
     assert {m for m in after if after[m] != before[m]} == {f"{SECOND}-rt", f"{SECOND}-web"}
     assert None not in [pids(place, WEST)[f"{SECOND}-{member}"] for member in ("rt", "web")]
@@ -273,7 +276,6 @@ def test_a_create_that_does_not_come_to_its_end(
         (state,) = (each for each in entourage.json("lab", "status")["labs"] if each["lab"] == LAB)
         assert {"service": "late", "half_made": True} in state["services"]
         assert entourage.json("status", "late")["half_made"] is True
-        assert entourage("move", "late", "--to", "east", "--sessions", "0").returncode == 1
         assert entourage("create", "late", "--from", "small", "--at", "east").returncode == 1
         entourage.json("delete", "late")
     assert inventory() == before

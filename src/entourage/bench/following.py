@@ -9,10 +9,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from entourage.chaos.by_hand import migrate_by_hand
+from entourage.chaos.by_hand import move_by_hand
 from entourage.chaos.ruled import RulesAtWork
 from entourage.lab.place import Place
-from entourage.model.ids import HostId, site_of
+from entourage.model.ids import site_of
 from entourage.operations.examples import example
 from entourage.operations.labs import look
 from entourage.operations.users import Load, Users
@@ -38,7 +38,7 @@ async def _one_run(place: Place, rules: RulesAtWork) -> dict[str, Any]:
             start = time.time()
             await asyncio.sleep(_SETTLE_S)
             told = len(rules.news)
-            by_hand = await migrate_by_hand(place, server, HostId(target.hosts[0].id))
+            alone_at = await move_by_hand(place.name, server, target.hosts[0].id)
             decided = await rules.wait_news(
                 lambda news: news.get("verdict") == "do" and news["number"] not in _numbers(rules, told),
                 within_s=_FOLLOWED_WITHIN_S,
@@ -54,8 +54,8 @@ async def _one_run(place: Place, rules: RulesAtWork) -> dict[str, Any]:
     return {
         "server": server,
         "to": target.id,
-        "noticed_s": _heard_at(rules, by_hand.alone_at) - by_hand.alone_at,
-        "decided_s": decided["at"] - by_hand.alone_at,
+        "noticed_s": _heard_at(rules, alone_at) - alone_at,
+        "decided_s": decided["at"] - alone_at,
         "predicted_s": decided["predicted_s"],
         "whole_s": ended["at"] - decided["at"],
         "prediction_error": (decided["predicted_s"] - (ended["at"] - decided["at"])) / (ended["at"] - decided["at"]),

@@ -28,6 +28,7 @@ class RulesAtWork:
         self._reading: asyncio.Task[None] | None = None
         self._said: list[str] = []
         self._looks = asyncio.Event()
+        self._has_ended = False
 
     async def __aenter__(self) -> Self:
         """It looks at the lab. LabError with what it said if it does not come to that."""
@@ -52,6 +53,8 @@ class RulesAtWork:
         try:
             async with asyncio.timeout(within_s), self._heard:
                 while (found := next(filter(wanted, self.news), None)) is None:
+                    if self._has_ended:
+                        raise LabError(f"entourage run has ended: {' / '.join(self._said[-8:])}")
                     await self._heard.wait()
                 return found
         except TimeoutError:
@@ -77,9 +80,15 @@ class RulesAtWork:
         aside = asyncio.create_task(words(self._process.stderr))
         while line := await self._process.stdout.readline():
             async with self._heard:
-                self.news.append(json.loads(line))
+                try:
+                    self.news.append(json.loads(line))
+                except ValueError:  # an error that ended it is told in several lines
+                    self._said.append(line.decode(errors="replace").strip())
                 self._heard.notify_all()
         await aside
+        async with self._heard:
+            self._has_ended = True
+            self._heard.notify_all()
 
     async def _stop(self) -> None:
         if self._process is None:

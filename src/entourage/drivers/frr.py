@@ -10,6 +10,7 @@ edge.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
@@ -66,8 +67,8 @@ class FrrIngress:
 
     async def close(self) -> None:
         """End all sessions; nothing that was announced changes."""
-        for vty in (*self._vtys.values(), *self._providers.values()):
-            await vty.close()
+        for router in self._routers():
+            await router.close()
         for namespace in self._namespaces.values():
             namespace.close()
 
@@ -77,12 +78,16 @@ class FrrIngress:
 
     async def admit(self, service: Service, *, sequence: int) -> None:
         """Let edges announce the service's prefix, and the provider take it: entry `sequence` of their lists."""
-        await self._list(f"ip prefix-list {SERVICE_LIST} seq {sequence} permit {service.prefix}")
+        for router in self._routers():
+            await router.configure([_entry(service, sequence)])
 
     async def expel(self, service: Service, *, sequence: int) -> None:
-        """Take back what `admit` did; nothing if it did not."""
-        entry = f"prefix-list {SERVICE_LIST} seq {sequence} permit {service.prefix}"
-        await self._list(f"no ip {entry}", where=f"ip {entry}")
+        """Take back what `admit` did, where it did; a router that is dead has no lists."""
+        entry = _entry(service, sequence)
+        for router in self._routers():
+            with suppress(TemporaryError):
+                if entry in (await router.show("show running-config")).splitlines():
+                    await router.configure([f"no {entry}"])
 
     async def observe(self, service: Service) -> Mapping[SiteId, IngressState]:
         """Each edge's own announcement as bgpd has it, and its route for the prefix as the kernel has it."""
@@ -148,11 +153,8 @@ class FrrIngress:
         router = f"router bgp {self._edge(site).autonomous_system}"
         await self._vtys[site].configure([router, "address-family ipv4 unicast", statement])
 
-    async def _list(self, statement: str, *, where: str = "") -> None:
-        """Change the prefix lists of all routers; `where`: only of those that have this entry."""
-        for vty in (*self._vtys.values(), *self._providers.values()):
-            if not where or f"\n{where}\n" in await vty.show("show running-config"):
-                await vty.configure([statement])
+    def _routers(self) -> tuple[Vty, ...]:
+        return (*self._vtys.values(), *self._providers.values())
 
     async def _announce(self, prefix: IPv4Network, site: SiteId, announcement: Announcement) -> None:
         edge, provider = self._edge(site), self._providers[site]
@@ -224,6 +226,10 @@ class _Tables:
         lowest = min(self.announced.values())
         preferred = {site for site, med in self.announced.items() if med == lowest}
         return all(self.best.get(s) in ({s} if s in preferred else preferred) for s in self.sites)
+
+
+def _entry(service: Service, sequence: int) -> str:
+    return f"ip prefix-list {SERVICE_LIST} seq {sequence} permit {service.prefix}"
 
 
 async def _paths(vty: Vty, prefix: IPv4Network) -> list[dict[str, Any]]:

@@ -29,7 +29,7 @@ from entourage.lab.setup import lab_root, qemu_version
 from entourage.model.ids import HostId, MemberId, SiteId
 from entourage.model.world import Infrastructure, Member, Service
 from entourage.spec import parse_catalogue, parse_infrastructure, parse_licences, parse_service
-from entourage.spec.problems import quote, suggest
+from entourage.spec.problems import SpecError, quote, suggest
 
 _RECORD = "lab.json"
 _SERVICES = "services"  # a folder
@@ -247,8 +247,11 @@ class Place(Lab):
 
     @property
     def kept(self) -> Kept:
-        """The service as the lab keeps it."""
-        return next(each for each in self.services if each.id == self.service.id)
+        """The service as the lab keeps it. LabError if somebody has taken it away."""
+        for each in self.services:
+            if each.id == self.service.id:
+                return each
+        raise LabError(f"lab {self.name} has no service {self.service.id} any more")
 
     def keep(self, *, is_whole: bool) -> None:
         """Write down that the service is there, and whether it is whole."""
@@ -296,15 +299,18 @@ def open_place(name: str, *, service: str | None = None) -> Place:
 
 
 def open_lab(name: str) -> Lab:
-    """The lab of that name, which is up; LabError if it is not, or was left half-way."""
+    """The lab of that name, which is up; LabError if it is not, was left half-way, or is of another version."""
     data = _read_record(name)
-    lab = Lab(
-        name,
-        infrastructure=_texts(data).infrastructure(),
-        accel=data["accel"],
-        is_encrypted=data.get("encrypted", False),
-    )
-    lab.refresh()
+    try:
+        lab = Lab(
+            name,
+            infrastructure=_texts(data).infrastructure(),
+            accel=data["accel"],
+            is_encrypted=data.get("encrypted", False),
+        )
+        lab.refresh()
+    except SpecError as error:  # they were read once, by whoever brought it up
+        raise LabError(f"lab {name} is of another version of Entourage: {error.problems[0]}") from error
     return lab
 
 

@@ -93,7 +93,8 @@ async def _withdraw(place: Place) -> list[str]:
     wired = wire(place, only_look=True)
     try:
         for site, edge in (await wired.ingress.observe(place.service)).items():
-            if edge.announcement is not Announcement.ABSENT:
+            # An edge whose router is dead announces nothing.
+            if edge.announcement not in (Announcement.ABSENT, Announcement.UNKNOWN):
                 await wired.ingress.withdraw(place.service, site)
     except DriverError as error:
         return [str(error)]

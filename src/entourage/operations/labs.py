@@ -28,9 +28,10 @@ from entourage.wiring import wire
 class LabState:
     """One lab. `is_whole`: it was brought up to its end, every node is there and every BGP session stands.
 
-    `network` and `is_whole` are None for one who may not look: that takes root. `is_half_made`: it has no record, so
-    it is still being brought up, or was left half-way; `network` is None then, too. `services`: those of the lab, and
-    whether each is whole. `agents`: which of them answer.
+    `network` and `is_whole` are None for one who may not look: that takes root. `is_half_made`: it has no record (or
+    none that this version can read), so it is still being brought up, or was left half-way; `network` is None then,
+    too. `services`: those of the lab, and whether each is whole; one that is not makes the lab no less so.
+    `agents`: which of them answer.
     """
 
     name: str
@@ -89,8 +90,9 @@ async def _lab_state(name: str, *, may_look: bool) -> LabState:
         network = await lab.fabric.status()
         agents = {str(agent): told is not None for agent, told in (await look_at_quorum(lab)).told.items()}
         sites = len(lab.infrastructure.sites)
-        are_joined = all(len(lab.place(service).fabric.own_namespaces()) == sites for service in services)
-        is_whole = network.is_up and are_joined and all(services.values()) and all(agents.values())
+        whole = (lab.place(service) for service, is_whole in services.items() if is_whole)
+        is_whole = network.is_up and all(len(place.fabric.own_namespaces()) == sites for place in whole)
+        is_whole = is_whole and all(agents.values())
     return LabState(
         name=name,
         is_half_made=False,

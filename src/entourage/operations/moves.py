@@ -15,6 +15,7 @@ from entourage.operations.driving import driving, start_missing_guards
 from entourage.operations.interruption import Interruption
 from entourage.operations.licences import with_holdings
 from entourage.operations.maintenance import usable
+from entourage.operations.neighbours import disturbed
 from entourage.operations.observe import Observation, observe
 from entourage.operations.recovering import open_records, recovering, require_none_open
 from entourage.operations.switching import Shown, Switch, Switched, switched_from_json
@@ -54,7 +55,7 @@ def make_plan(wired: Wired, seen: Observation, request: MoveRequest) -> Plan | R
     """What a move would do and cost, from what is now. LabError if licences are counted and moves cannot be read."""
     capabilities = {member.id: wired.hypervisor.capabilities() for member in wired.place.service.members}
     snapshot = with_holdings(wired.place, seen)
-    return plan(
+    planned = plan(
         snapshot,
         request,
         loads=usable(wired.place, seen.load()),
@@ -62,6 +63,13 @@ def make_plan(wired: Wired, seen: Observation, request: MoveRequest) -> Plan | R
         stretched=seen.stretched,
         resident=seen.in_use,
     )
+    if isinstance(planned, Refusal):
+        return planned
+    service = seen.snapshot.service
+    others = [kept.hosted.service for kept in wired.place.services if kept.id != service.id]
+    coming = [(service.member(member), planned.placement[member]) for member in planned.order]
+    against = disturbed(seen.snapshot.infrastructure, others, copies=seen.all_copies(), coming=coming)
+    return planned if against is None else Refusal(service=service.id, target=planned.target, verdicts=(against,))
 
 
 async def admit(wired: Wired, request: MoveRequest) -> Admitted:

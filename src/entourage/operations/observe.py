@@ -37,9 +37,12 @@ class Observation:
 
     def load(self) -> dict[HostId, HostLoad]:
         """What the copies that are there use of each host, those of other services included."""
+        return loads_of(self.snapshot.infrastructure, self.all_copies())
+
+    def all_copies(self) -> list[tuple[Member, HostId]]:
+        """The copies of all services' members."""
         own = [(self.snapshot.service.member(member), host) for member, host in self.copies]
-        others = [(member, host) for (_, host), member in self.others.items()]
-        return loads_of(self.snapshot.infrastructure, [*own, *others])
+        return [*own, *((member, host) for (_, host), member in self.others.items())]
 
     def oddities(self) -> list[str]:
         """What should not be there in a service at rest, one line each."""

@@ -14,6 +14,7 @@ from entourage.lab.errors import LabError
 from entourage.lab.place import Lab, Place
 from entourage.model.ids import ServiceId
 from entourage.operations.deeds import notify, run_command
+from entourage.operations.driving import is_being_driven
 from entourage.operations.failing_over import fail_over, words_of_all
 from entourage.operations.interruption import Interruption
 from entourage.operations.moves import RefusedError, run_move
@@ -98,6 +99,9 @@ class Ruling:
     async def _take_over(self) -> None:
         """Bring to its end what one before us has begun, and say so beside its decision."""
         unfinished = self.records.unfinished()
+        # The hosts' guards may have somebody bring it to its end already.
+        while is_being_driven(self.lab):  # noqa: ASYNC110 - another process's
+            await asyncio.sleep(LOOK_EVERY_S)
         for service in sorted({move.document["service"] for move in open_moves(self.lab)}):
             wired = wire(self.lab.place(service))
             try:

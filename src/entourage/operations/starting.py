@@ -12,6 +12,7 @@ from entourage.lab.place import Place
 from entourage.model.ids import HostId, MemberId
 from entourage.model.world import Site
 from entourage.operations.licences import missing_licences
+from entourage.operations.neighbours import disturbed
 from entourage.operations.observe import loads_of
 from entourage.planner.latency import check_latency
 from entourage.planner.placing import NoRoomError, place
@@ -29,12 +30,17 @@ def placement_of(place_: Place) -> Mapping[MemberId, HostId]:
     hosts = infrastructure.site(service.home).hosts
     for site in infrastructure.sites:
         _check_shared_cpus(site)
-    loads = loads_of(infrastructure, place_.copies())
+    copies = list(place_.copies())
+    loads = loads_of(infrastructure, copies)
     try:
         placement = place(service.members, hosts, loads=loads)
     except NoRoomError as error:
         raise LabError(f"{service.id} has no room at {service.home}: {error}") from error
-    late = check_latency(infrastructure, service, placement, loads)
+    coming = [(service.member(member), host) for member, host in placement.items()]
+    others = [kept.hosted.service for kept in place_.services if kept.id != service.id]
+    late = check_latency(infrastructure, service, placement, loads) or disturbed(
+        infrastructure, others, copies=copies, coming=coming
+    )
     reasons = (*(late.reasons if late else ()), *missing_licences(place_, placement))
     if reasons:
         raise LabError(f"{service.id} cannot be started at {service.home}: {'; '.join(reasons)}")

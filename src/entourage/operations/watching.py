@@ -144,7 +144,10 @@ class Watcher:
             sites=self.sites.states,
             may_act=self.sites.may_act,
             why_not=self.sites.why_not,
-            hosts=dict.fromkeys(in_maintenance(self.lab), HostState.MAINTENANCE),
+            hosts={
+                **dict.fromkeys(in_maintenance(self.lab), HostState.MAINTENANCE),
+                **dict.fromkeys(self._lost_hosts(), HostState.LOST),
+            },
             loads=usable(self.lab, loads),
             capabilities=capabilities,
         )
@@ -152,6 +155,12 @@ class Watcher:
     def _is_heard(self, host: HostId) -> bool:
         """Whether what is seen on the host counts: of a lost site nothing is known, and nothing runs there."""
         return site_of(host) not in self.sites.lost
+
+    def _lost_hosts(self) -> list[HostId]:
+        """Hosts of sites that are up, of which neither the guard answers nor any virtual machine is there."""
+        silent = {host for each in self._watched.values() for host in each.seen.unguarded}
+        used = {host for each in self._watched.values() for _, host in each.seen.copies}
+        return sorted(host for host in silent - used if self.sites.states.get(site_of(host)) is SiteState.UP)
 
     def _unsure(self, each: _Watched) -> list[str]:
         """The sites of which it is not known what of the service runs there, a sentence each."""

@@ -28,10 +28,20 @@ def _at_lost_sites(facts: Facts) -> Iterator[Occurrence]:
             yield Occurrence(event=Event.SITE_LOST, site=site)
 
 
-def _on_hosts(facts: Facts, event: Event, state: HostState) -> Iterator[Occurrence]:
-    if facts.world.hosts[state]:
-        for host in sorted(facts.world.hosts[state].intersection(facts.where.values())):
-            yield Occurrence(event=event, host=host, site=site_of(host))
+def _in_maintenance(facts: Facts) -> Iterator[Occurrence]:
+    hosts = facts.world.hosts[HostState.MAINTENANCE]
+    if hosts:
+        for host in sorted(hosts.intersection(facts.where.values())):
+            yield Occurrence(event=Event.HOST_MAINTENANCE, host=host, site=site_of(host))
+
+
+def _lost_hosts(facts: Facts) -> Iterator[Occurrence]:
+    """Hosts that do not answer, on which members were that run nowhere now."""
+    hosts = facts.world.hosts[HostState.LOST]
+    if hosts and facts.missing:
+        were = facts.placed.whole or {}
+        for host in sorted(hosts & {were[member] for member in facts.missing if member in were}):
+            yield Occurrence(event=Event.HOST_LOST, host=host, site=site_of(host))
 
 
 def _if(is_so: object, event: Event) -> Iterator[Occurrence]:
@@ -42,8 +52,8 @@ def _if(is_so: object, event: Event) -> Iterator[Occurrence]:
 _OCCURRENCES: Mapping[Event, Callable[[Facts], Iterator[Occurrence]]] = {
     Event.MEMBER_MOVED: _members_moved,
     Event.SITE_LOST: _at_lost_sites,
-    Event.HOST_LOST: lambda facts: _on_hosts(facts, Event.HOST_LOST, HostState.LOST),
-    Event.HOST_MAINTENANCE: lambda facts: _on_hosts(facts, Event.HOST_MAINTENANCE, HostState.MAINTENANCE),
+    Event.HOST_LOST: _lost_hosts,
+    Event.HOST_MAINTENANCE: _in_maintenance,
     Event.LICENCE_VIOLATED: lambda facts: _if(facts.seen.licence_violations, Event.LICENCE_VIOLATED),
     Event.PROMISE_BROKEN: lambda facts: _if(facts.seen.broken_promises, Event.PROMISE_BROKEN),
     Event.SCHEDULE: lambda _: _if(True, Event.SCHEDULE),

@@ -19,7 +19,8 @@ from entourage.spec.values import NAME_HINT, NAME_MAX, is_name, read_choice
 from entourage.spec.writing import write
 
 _APPLIANCE_EXAMPLE = "{role: router, memory: 128 MiB, cpu: 0.25}"
-_OF_APPLIANCE, _OF_APPLIANCE_TOO = ("role", "memory", "cpu"), ("realtime",)  # keys of members that appliances have
+_OF_APPLIANCE = ("role", "memory", "cpu")  # keys of members that every appliance has
+_NOT_OF_APPLIANCE = ("interfaces", "dirty-rate", "disk")  # keys of members that none has; it may have all others
 _OF_INSTANCE = ("service", "prefix", "address", "home")  # keys of services that templates have not
 _KEY, _MEMBERS, _POOL = "appliance", "members", "prefixes"
 _TOP = {
@@ -90,16 +91,15 @@ def read_catalogue(
     node = fields.mapping("templates")
     if node is not None and not node.entries:
         problems.add(node.at, "there is no template", hint=f"define at least one, such as {_TOP['templates']}")
-    # What is wrong with an appliance or a class is said once, however many templates use it.
-    found = problems.beside()
     shared = [entry for entry in top.entries if entry[0].text == CLASSES][:1]
     templates = {}
     for name, value in () if node is None else named(node, "template", problems):
         body = as_mapping(value, f"template {quote(name.text)}", problems, example=_TOP["templates"])
         if body is not None and appliances is not None:
+            found = problems.beside()
             entries = [*shared, *(_with_appliances(*entry, appliances, found) for entry in body.entries)]
             templates[name.text] = _read_template(name, entries, infrastructure, found)
-    problems.join(found)
+            problems.join(found)  # what is wrong with an appliance or a class is said once, however many use it
     if problems.count:
         return None
     return Catalogue(file=file, text=text, templates={name: made for name, made in templates.items() if made})
@@ -112,7 +112,7 @@ def _read_appliances(top: Fields, problems: Problems) -> _Appliances | None:
         return None
     found: dict[str, Mapping | None] = {}
     required = {key: MEMBER_KEYS[key] for key in _OF_APPLIANCE}
-    optional = {key: MEMBER_KEYS[key] for key in _OF_APPLIANCE_TOO}
+    optional = {key: each for key, each in MEMBER_KEYS.items() if key not in (*_OF_APPLIANCE, *_NOT_OF_APPLIANCE)}
     for name, value in named(node, "appliance", problems):
         what = f"appliance {quote(name.text)}"
         body = as_mapping(value, what, problems, example=_APPLIANCE_EXAMPLE)
@@ -160,7 +160,6 @@ def _read_template(
 ) -> Template | None:
     """Read it as if it were a service, of a name and a site that do not matter."""
     what = f"template {quote(name.text)}"
-    before = problems.count
     pools = Mapping(at=name.at, entries=tuple(entry for entry in entries if entry[0].text == _POOL))
     fields = Fields(pools, problems, what=what, required={_POOL: POOL_EXAMPLE}, at=name.at)
     pool = read_pool(fields, problems)
@@ -173,7 +172,7 @@ def _read_template(
     instance = _instance(infrastructure.sites[0].id, "x", pool or _ANY_POOL, ())
     tried = Mapping(at=name.at, entries=(*_head(instance or {}, at=name.at), *body))
     read_service(tried, infrastructure, problems, what=what)
-    if problems.count > before or pool is None:
+    if problems.count or pool is None:
         return None
     (members,) = (value for key, value in body if key.text == _MEMBERS)
     assert isinstance(members, Mapping)

@@ -96,6 +96,14 @@ def test_a_lab_that_is_not_up_says_how_to_bring_it_up() -> None:
         open_place("recordtest")
 
 
+def test_a_lab_of_another_version_is_told_apart_from_a_wrong_file() -> None:
+    recorded("recordtest", LinkOverrides())
+    (record,) = open_lab("recordtest").run_dir.glob("lab.json")
+    record.write_text(record.read_text().replace("regions:", "zones:"))
+    with pytest.raises(LabError, match="lab recordtest is of another version of Entourage: sites"):
+        open_lab("recordtest")
+
+
 def test_folders_that_are_no_labs_are_not_listed(root: Path) -> None:
     (root / "run/Not a lab").mkdir()
     (root / "run/accel-1").touch()

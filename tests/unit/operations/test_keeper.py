@@ -201,7 +201,7 @@ def test_states_say_where_the_freshest_replica_is_and_that_nobody_replicates(
     web1, web2 = replica_states(world.place)
     assert (web1.member, web1.host, web1.generation) == (WEB1.id, WEST, world.replication.kept[WEST])
     assert (web2.host, web2.generation) == (None, None)
-    assert web1.problem == web2.problem == "nobody does it: entourage replicate --lab lab1"
+    assert web1.problem == web2.problem == f"nobody does it: entourage replicate {world.place.service.id} --lab lab1"
 
 
 def test_when_it_ends_nothing_is_noted_in_the_members_any_more(world: World) -> None:

@@ -1,14 +1,18 @@
 """A lab that could not keep its promises is refused before anything of it is made."""
 
 import asyncio
+from collections.abc import Iterator
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from entourage.lab.errors import LabError
+from entourage.lab.hosted import Hosted
 from entourage.lab.place import Place, SpecTexts
-from entourage.model.world import Host, Infrastructure, Service, Site
+from entourage.model.ids import HostId
+from entourage.model.world import Host, Infrastructure, Member, Service, Site
 from entourage.operations.examples import example
 from entourage.operations.labs import bring_up, read_texts
 from entourage.spec import parse_infrastructure, parse_service
@@ -23,7 +27,12 @@ class Unmade(Place):
 
     def __init__(self, infrastructure: Infrastructure, service: Service) -> None:
         self.name, self.infrastructure, self.service = "t-promises", infrastructure, service
-        self.services = ()
+        made: Any = SimpleNamespace(id=service.id, hosted=Hosted(service=service, number=0))
+        self.services = (made,)
+
+    def copies(self) -> Iterator[tuple[Member, HostId]]:
+        """Nothing runs there."""
+        return iter(())
 
 
 def with_hosts(*hosts: Host) -> Infrastructure:

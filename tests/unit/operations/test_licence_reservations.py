@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -71,7 +72,8 @@ def moves(monkeypatch: pytest.MonkeyPatch) -> list[KnownMove]:
     return found
 
 
-PLACE: Any = SimpleNamespace(name="lab1")
+SERVICES = [SimpleNamespace(id=SHOP.id, hosted=SimpleNamespace(service=SHOP))]
+PLACE: Any = SimpleNamespace(name="lab1", services=SERVICES, run_dir=Path("/nonexistent"))
 BEFORE = ("east", RunState.RUNNING), ("west", RunState.INCOMING)
 
 
@@ -114,7 +116,7 @@ def wired(place: Any) -> Any:
 
 @pytest.mark.usefixtures("moves")
 def test_a_plan_is_made_with_the_licences_that_are_left() -> None:
-    place: Any = SimpleNamespace(name="lab1", service=SHOP)
+    place: Any = SimpleNamespace(name="lab1", service=SHOP, services=SERVICES, run_dir=Path("/nonexistent"))
     only_east = seen(("east", RunState.RUNNING))
     assert isinstance(make_plan(wired(place), only_east, TO_WEST), Plan)
     crowded = replace(only_east, copies={**only_east.copies, (MemberId("lb"), HostId("west/h2")): RunState.PAUSED})

@@ -3,8 +3,10 @@
 from dataclasses import replace
 
 from entourage.model.ids import HostId, MemberId, SiteId
+from entourage.model.realtime import Reservation
 from entourage.model.world import Infrastructure, Member, Snapshot
 from entourage.operations.examples import example
+from entourage.operations.neighbours import disturbed
 from entourage.operations.observe import Observation, loads_of
 from entourage.planner import MoveRequest, Refusal, plan
 from entourage.ports.hypervisor import Capability, RunState
@@ -54,3 +56,18 @@ def test_a_move_is_refused_where_others_have_been_promised_the_real_time_cpu() -
     refusal = planned(seen(*(replace(other(number), cpu=0.01) for number in range(4))))
     assert isinstance(refusal, Refusal)
     assert "of a CPU for real time" in " ".join(reason for verdict in refusal.verdicts for reason in verdict.reasons)
+
+
+def test_who_would_make_anothers_packets_late_is_kept_away_and_who_finds_them_late_is_not() -> None:
+    copies = [(member, EAST) for member in SHOP.members]
+    assert SHOP.members[0].realtime is not None
+    hungry = replace(
+        other(1), realtime=replace(SHOP.members[0].realtime, cpu=Reservation(budget_us=1500, period_us=5000))
+    )
+    assert disturbed(SITES, [SHOP], copies=copies, coming=[(replace(hungry, realtime=None), EAST)]) is None
+    assert disturbed(SITES, [SHOP], copies=copies, coming=[(hungry, WEST)]) is None
+    against = disturbed(SITES, [SHOP], copies=copies, coming=[(hungry, EAST)])
+    assert against is not None
+    assert against.reasons[0].startswith("shop, which is there already: ")
+    late_already = replace(SHOP, latency_p999_s=0.001)
+    assert disturbed(SITES, [late_already], copies=copies, coming=[(hungry, EAST)]) is None
