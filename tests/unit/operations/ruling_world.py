@@ -135,7 +135,8 @@ class World:
                 tell=self.notes,
                 told=self.news.append,
                 out=self.folder,
-                **{"replicates": False, **ruling},
+                acts=ruling.get("acts", True),
+                replicates=ruling.get("replicates", False),
                 memory=kept_memory(self.lab),
             )
             await loop.run(interruption, once=once)
