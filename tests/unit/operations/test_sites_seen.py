@@ -34,6 +34,10 @@ class Agents:
             state, _ = begin(agent, self.sites, terms=Terms(), ledger=Ledger(), now=self.now)
             self.states[agent] = state
 
+    @property
+    def lab(self) -> Any:
+        return SimpleNamespace(infrastructure=SimpleNamespace(sites=[SimpleNamespace(id=site) for site in self.sites]))
+
     def sever(self, one: AgentId, other: AgentId) -> None:
         self.cut.add(frozenset({one, other}))
 
@@ -67,10 +71,7 @@ class Agents:
             agent: None if agent in {*silent, *self.dead} else status(state, self.now)
             for agent, state in self.states.items()
         }
-        lab: Any = SimpleNamespace(
-            infrastructure=SimpleNamespace(sites=[SimpleNamespace(id=site) for site in self.sites])
-        )
-        return sites_seen(lab, QuorumSeen(lab="lab1", told=told))
+        return sites_seen(self.lab, QuorumSeen(lab="lab1", told=told))
 
 
 def test_all_are_up_and_nobody_may_act_for_anybody() -> None:
@@ -192,6 +193,24 @@ def test_a_site_that_comes_back_is_up_when_it_has_removed_its_old_copies() -> No
     seen = agents.pass_time().seen()
     assert seen.states == {EAST: SiteState.UP, WEST: SiteState.UP}
     assert seen.may_act == {EAST: frozenset(), WEST: frozenset()}
+
+
+@pytest.mark.parametrize(
+    ("west", "witness", "state"),
+    [
+        ("lost", "lost", SiteState.LOST),
+        ("lost", "unreachable", SiteState.UNREACHABLE),
+        ("unreachable", "lost", SiteState.UNREACHABLE),
+        ("lost", "up", SiteState.UP),
+    ],
+)
+def test_a_site_is_lost_only_if_all_say_so(west: str, witness: str, state: SiteState) -> None:
+    agents = Agents().pass_time()
+    told: dict[AgentId, Any] = {
+        agent: {**status(agents.states[agent], agents.now), "right": agent == W} for agent in (W, WITNESS)
+    }
+    told[W]["sites"]["east"]["condition"], told[WITNESS]["sites"]["east"]["condition"] = west, witness
+    assert sites_seen(agents.lab, QuorumSeen(lab="lab1", told={E: None, **told})).states[EAST] is state
 
 
 def test_of_three_sites_both_others_may_act_for_the_lost_one_until_one_has_taken_it() -> None:

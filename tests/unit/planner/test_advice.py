@@ -14,6 +14,7 @@ from planner_world import (
     H1,
     H2,
     LB,
+    LINK,
     MEMBERS,
     MIB,
     RT,
@@ -91,6 +92,13 @@ def test_whole_where_all_users_are_it_stays() -> None:
     advice = advised(users(snapshot(), near=EAST))
     assert advice.best.course is Course.LEAVE
     assert advice.why == ("with move to west users would wait 50.0 ms longer for an answer, on average",)
+
+
+def test_nobody_is_moved_for_less_than_a_millisecond() -> None:
+    near = users(snapshot(link=replace(LINK, rtt=0.8)), near=WEST)
+    advice = advised(near)
+    assert named(advice, "leave").mean_rtt_ms > named(advice, "move to west").mean_rtt_ms
+    assert advice.best.course is Course.LEAVE
 
 
 def test_split_it_is_not_left_so() -> None:

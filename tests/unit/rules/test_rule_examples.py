@@ -1,6 +1,7 @@
 """The rule sets in examples/ do what their comments promise."""
 
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -36,9 +37,10 @@ def service(file: str) -> Service:
     return load_service(EXAMPLES / file, infrastructure=INFRASTRUCTURE)
 
 
-def rules_of(file: str, shop: Service) -> RuleSet:
-    """Read as `entourage run` reads them: checked against a lab with the service, cycles included."""
-    kept = SimpleNamespace(hosted=SimpleNamespace(service=shop))
+@cache  # to look for cycles takes seconds
+def rules_of(file: str, shop: str) -> RuleSet:
+    """Read as `entourage run` reads them: checked against a lab with the service of that file, cycles included."""
+    kept = SimpleNamespace(hosted=SimpleNamespace(service=service(shop)))
     lab: Any = SimpleNamespace(infrastructure=INFRASTRUCTURE, services=[kept])
     return read_rule_file(EXAMPLES / file).parse(lab)
 
@@ -48,7 +50,7 @@ class Run:
 
     def __init__(self, name: str, *, shop: str = "shop.yaml") -> None:
         self.shop = service(shop)
-        self.rules = rules_of(f"rules-{name}.yaml", self.shop)
+        self.rules = rules_of(f"rules-{name}.yaml", shop)
         self.memory, self.elapsed = Memory(), 1000.0
         self.sees()
 
@@ -87,7 +89,7 @@ def by_rule(decisions: list[Decision]) -> dict[str, Verdict]:
 @pytest.mark.parametrize("shop", ["shop.yaml", "shop-replicated.yaml"])
 @pytest.mark.parametrize("file", sorted(path.name for path in EXAMPLES.glob("rules-*.yaml")))
 def test_each_example_is_read_and_moves_nothing_back_and_forth(file: str, shop: str) -> None:
-    assert rules_of(file, service(shop)).rules
+    assert rules_of(file, shop).rules
 
 
 def test_there_is_an_example_for_each_purpose() -> None:
