@@ -18,7 +18,7 @@ async def refused_by_rule(lab: Lab, request: MoveRequest) -> Refusal | None:
     if not has_rules(lab):
         return None
     try:
-        rules = in_force(lab).parse(lab)
+        rules = in_force(lab).parse(lab, tries=False)  # they were tried when they came into force
     except ValueError as error:
         raise LabError(f"the rules in force cannot be read any more; entourage rules says why ({error})") from error
     if not any(rule.do.act is Act.REFUSE for rule in rules.rules):

@@ -112,6 +112,13 @@ def test_a_rule_for_another_service_refuses_nothing_of_this_one(lab: Any) -> Non
     assert refusal(lab, STAY, request=other) is None
 
 
+def test_what_was_tried_when_it_came_into_force_is_not_tried_with_every_move(
+    lab: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr("entourage.operations.rule_files.find_cycle")
+    assert refusal(lab, STAY) is not None
+
+
 def test_rules_that_cannot_be_read_any_more_are_an_error_and_no_consent(lab: Any) -> None:
     with pytest.raises(LabError, match="the rules in force cannot be read any more; entourage rules says why"):
         refusal(lab, "old: {when: always, if: service.colour == 'red', do: refuse}")
