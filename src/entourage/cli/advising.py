@@ -32,11 +32,13 @@ def _lines(advised: Advised) -> list[RenderableType]:
     regions = list(best.rtt_ms)
     rows = [_row(option, regions) for option in advised.advice.options]
     head = ("option", *regions, "crossings", "between sites", "copied", "blackout", "takes")
-    carried = "nothing was counted" if advised.carried is None else f"{format_bytes(advised.carried)}/s"
+    carried = "what it carries was not counted"
+    if advised.carried is not None:
+        carried = f"it carried {format_bytes(advised.carried)}/s during {advised.watched_s:g} s"
     return [
         Text(f"{advised.service} at {' and '.join(advised.sites)}: {best.name}", style="bold"),
         table(head, rows),
-        f"it carried {carried} during {advised.watched_s:g} s; round trips are computed, regions count alike",
+        f"{carried}; round trips are computed, regions count alike",
         *(Text(f"  {reason}") for reason in advised.advice.why),
     ]
 

@@ -23,7 +23,10 @@ def test_failover(wanted: TestFailover) -> Exit:
     service = lab.place(wanted.service).service.id
     if wanted.clean_up:
         run(lambda _: clean_up(lab, service))
-        show(f"nothing of a test of {service} is there")
+        if wanted.as_json:
+            show_json({"service": service, "left_over": []})
+        else:
+            show(f"nothing of a test of {service} is there")
         return Exit.DONE
     if wanted.to is None:
         raise UsageError(f"where to? write --to SITE; sites are {', '.join(s.id for s in lab.infrastructure.sites)}")

@@ -24,8 +24,9 @@ from entourage.lab.errors import LabError
 from entourage.rules.rule import RuleSet, Webhook
 
 _ATTEMPTS, _ATTEMPT_S, _PAUSE_S = 4, 5.0, 1.0  # each pause is twice the one before
-_COMMAND_S = 60.0
+_COMMAND_S, _BURIED_WITHIN_S = 60.0, 5.0
 _SAID = 500  # characters of a command's output that are kept
+_KEY = b"whsec_"  # before a key in base64
 _TYPE = "io.entourage.rule.decided.v1"
 
 
@@ -34,18 +35,23 @@ async def notify(webhook: Webhook, *, lab: str, number: int, decision: Mapping[s
     at = time.time()
     message = cloud_event(lab=lab, number=number, at=at, decision=decision)
     body = json.dumps(message).encode()
+    try:
+        secret = _secret(webhook)
+    except (OSError, ValueError) as error:
+        return {"outcome": "failed", "reason": f"the secret of {webhook.url} cannot be read: {_words(error)}"}
+    headers = {"content-type": "application/cloudevents+json", **signature(secret, message["id"], at, body)}
     problem = ""
     for attempt in range(_ATTEMPTS):
         if attempt:
             await asyncio.sleep(_PAUSE_S * 2 ** (attempt - 1))
         try:
-            headers = {"content-type": "application/cloudevents+json", **signature(webhook, message["id"], at, body)}
             async with asyncio.timeout(_ATTEMPT_S), httpx.AsyncClient(timeout=_ATTEMPT_S) as client:
                 answer = await client.post(webhook.url, content=body, headers=headers)
-        except OSError as error:
-            return {"outcome": "failed", "reason": f"the secret of {webhook.url} cannot be read: {error.strerror}"}
-        except (TimeoutError, httpx.HTTPError, httpx.InvalidURL) as error:
-            problem = "no answer" if isinstance(error, TimeoutError) else str(error) or type(error).__name__
+        except (TimeoutError, httpx.TimeoutException):
+            problem = "no answer"
+            continue
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            problem = str(error) or type(error).__name__
             continue
         if answer.is_success:
             return {"outcome": "delivered", "attempts": attempt + 1}
@@ -67,15 +73,29 @@ def cloud_event(*, lab: str, number: int, at: float, decision: Mapping[str, Any]
     }
 
 
-def signature(webhook: Webhook, message_id: str, at: float, body: bytes) -> dict[str, str]:
-    """The headers that prove who sends; only the first two if the webhook has no secret. OSError without its file."""
+def signature(secret: bytes | None, message_id: str, at: float, body: bytes) -> dict[str, str]:
+    """The headers that prove who sends; without a secret only the first two."""
     headers = {"webhook-id": message_id, "webhook-timestamp": str(int(at))}
-    if webhook.secret_file is not None:
-        secret = Path(webhook.secret_file).read_bytes().strip()
+    if secret is not None:
         signed = b".".join((message_id.encode(), headers["webhook-timestamp"].encode(), body))
         made = base64.b64encode(hmac.new(secret, signed, hashlib.sha256).digest()).decode()
         headers["webhook-signature"] = f"v1,{made}"
     return headers
+
+
+def _secret(webhook: Webhook) -> bytes | None:
+    """The key: base64 after `whsec_`, as Standard Webhooks writes it, else the file's bytes. OSError, ValueError."""
+    if webhook.secret_file is None:
+        return None
+    written = Path(webhook.secret_file).read_bytes().strip()
+    key = base64.b64decode(written.removeprefix(_KEY), validate=True) if written.startswith(_KEY) else written
+    if not key:
+        raise ValueError("it is empty")
+    return key
+
+
+def _words(error: OSError | ValueError) -> str:
+    return error.strerror or str(error) if isinstance(error, OSError) else str(error)
 
 
 async def run_command(words: Sequence[str], *, decision: Mapping[str, Any]) -> dict[str, Any]:
@@ -95,16 +115,28 @@ async def run_command(words: Sequence[str], *, decision: Mapping[str, Any]) -> d
     except OSError as error:
         return {"outcome": "failed", "reason": f"{words[0]}: {error.strerror}"}
     try:
-        said, _ = await asyncio.wait_for(process.communicate(), _COMMAND_S)
+        said = await asyncio.wait_for(_end_of(process), _COMMAND_S)
     except TimeoutError:
         return {"outcome": "failed", "reason": f"{words[0]} had not ended after {_COMMAND_S:g} s, and was killed"}
     finally:
         with suppress(ProcessLookupError):  # with all that it has started: they are its group
             os.killpg(process.pid, 9)
+        with suppress(TimeoutError):  # or what is left of it would be told when this process ends
+            await asyncio.wait_for(process.communicate(), _BURIED_WITHIN_S)
     last = said.decode(errors="replace").strip()[-_SAID:]
     if process.returncode:
         return {"outcome": "failed", "reason": f"{words[0]} ended with {process.returncode}: {last}"}
     return {"outcome": "done", "said": last}
+
+
+async def _end_of(process: asyncio.subprocess.Process) -> bytes:
+    """Wait until it ends; the last that it says, however much that is."""
+    assert process.stdout is not None
+    last = b""
+    while some := await process.stdout.read(1 << 16):
+        last = (last + some)[-4 * _SAID :]  # a character has at most 4 bytes
+    await process.wait()
+    return last
 
 
 def disapproved(file: str) -> str | None:
@@ -121,10 +153,12 @@ def disapproved(file: str) -> str | None:
 
 
 def check_deeds(rules: RuleSet) -> None:
-    """LabError if a command is not approved, or a webhook's secret cannot be read: better now than at night."""
+    """LabError if a command is not approved, or a webhook's secret cannot be used: better now than at night."""
     problems = [problem for words in rules.commands.values() if (problem := disapproved(words[0]))]
     for name, webhook in rules.webhooks.items():
-        if webhook.secret_file is not None and not os.access(webhook.secret_file, os.R_OK):
-            problems.append(f"the secret of webhook {name} cannot be read: {webhook.secret_file}")
+        try:
+            _secret(webhook)
+        except (OSError, ValueError) as error:
+            problems.append(f"the secret of webhook {name} cannot be read: {webhook.secret_file}: {_words(error)}")
     if problems:
         raise LabError("; ".join(problems))

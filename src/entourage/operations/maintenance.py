@@ -29,19 +29,19 @@ def in_maintenance(lab: Lab) -> dict[HostId, Maintenance]:
         return {HostId(host): Maintenance(**each) for host, each in data.items()}
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise LabError(f"{lab.run_dir / _FILE} cannot be read: {error}") from error
 
 
 def begin_maintenance(lab: Lab, hosts: list[HostId], reason: str) -> None:
-    """From now on these are to be left; those that are already keep their time."""
+    """From now on these are to be left; those that are already keep their time. LabError if that cannot be kept."""
     known = in_maintenance(lab)
     new = {host: Maintenance(since=time.time(), reason=reason) for host in hosts if host not in known}
     _write(lab, {**known, **new})
 
 
 def end_maintenance(lab: Lab, hosts: list[HostId]) -> None:
-    """These may be used again."""
+    """These may be used again. LabError if that cannot be kept."""
     _write(lab, {host: each for host, each in in_maintenance(lab).items() if host not in hosts})
 
 
@@ -66,5 +66,8 @@ def hosts_named(lab: Lab, words: list[str]) -> list[HostId]:
 def _write(lab: Lab, hosts: Mapping[HostId, Maintenance]) -> None:
     path = lab.run_dir / _FILE
     new = path.with_suffix(".new")
-    new.write_text(json.dumps({host: asdict(each) for host, each in hosts.items()}))
-    new.replace(path)
+    try:
+        new.write_text(json.dumps({host: asdict(each) for host, each in hosts.items()}))
+        new.replace(path)
+    except OSError as error:
+        raise LabError(f"{path} cannot be written: {error.strerror}") from error

@@ -37,7 +37,7 @@ from entourage.rules.view import View
 from entourage.wiring import wire
 
 LOOK_EVERY_S = 0.4
-_MOST_DEEDS = 50
+_MOST_DEEDS = 50  # at once
 _TRY_AGAIN_S = 5.0  # to keep replicas, when another process does
 _DEEDS_END_WITHIN_S = 5.0
 Told = Callable[[dict[str, Any]], None]  # each decision that is new, and each outcome
@@ -70,7 +70,8 @@ class Ruling:
         LabError if the lab or its database is gone.
         """
         self._remember(replace(self.memory, running={}))  # whoever ran them is gone
-        await self._take_over()
+        if self.acts:
+            await self._take_over()
         watcher = Watcher(self.lab)
         enough = asyncio.Event()
         try:
@@ -121,7 +122,7 @@ class Ruling:
             if act == Act.RUN.value:
                 self._end(kept.number, {"outcome": "interrupted", "reason": "its run was ended meanwhile"})
                 continue
-            later = [move for move in moves if move.began >= kept.at]
+            later = [move for move in moves if move.began >= kept.at and move.document["service"] == kept.service]
             last = later[-1] if later else None
             outcome = "nothing was begun" if last is None else (last.ended or {}).get("outcome", "open")
             self._end(
@@ -132,6 +133,8 @@ class Ruling:
         self, decided: Decided, view: View, watcher: Watcher, interruption: Interruption, enough: asyncio.Event
     ) -> None:
         for decision in self._news(decided):
+            if self._is_deed(decision) and len(self._deeds) >= _MOST_DEEDS:
+                continue  # nothing is remembered of it, so it is decided again when others have ended
             number = self._keep(decision, view)
             if decision.verdict is not Verdict.DO:
                 continue
@@ -163,6 +166,10 @@ class Ruling:
         now = {decision.key for decision in decided.decisions}
         self._last = {key: said for key, said in self._last.items() if key in now}
         return news
+
+    def _is_deed(self, decision: Decision) -> bool:
+        """Whether it is to be acted on beside everything else."""
+        return self.acts and decision.verdict is Verdict.DO and decision.action.act in (Act.NOTIFY, Act.RUN)
 
     def _keep(self, decision: Decision, view: View) -> int:
         document = {**decision.to_json(), "seen_at": view.taken_at}
@@ -222,9 +229,6 @@ class Ruling:
                 self._remember(ended(self.memory, of, elapsed=time.monotonic(), done=is_done))
             self._end(number, outcome)
 
-        if len(self._deeds) >= _MOST_DEEDS:
-            self._end(number, {"outcome": "failed", "reason": f"{_MOST_DEEDS} others have not ended yet"})
-            return
         deed = asyncio.create_task(work(), name=f"deed {number}")
         self._deeds.add(deed)
         deed.add_done_callback(self._deeds.discard)
@@ -241,6 +245,7 @@ class Ruling:
             _, late = await asyncio.wait(self._deeds, timeout=within_s)
             for deed in late:
                 deed.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
 
     async def _failed_over(self, plan: FailoverPlan) -> dict[str, Any]:
         try:

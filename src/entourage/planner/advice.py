@@ -203,5 +203,6 @@ def _reasons(best: Option, others: Sequence[Option]) -> list[str]:
             more = (other.bytes_per_hour or 0.0) - (best.bytes_per_hour or 0.0)
             found.append(f"with {other.name} {format_bytes(more)} more would cross between the sites in an hour")
         else:
-            found.append(f"{other.name} gains users nothing, and costs a blackout of {format_ms(other.blackout_ms)}")
+            gains = "nothing" if best.course is Course.LEAVE else "nothing more"
+            found.append(f"{other.name} gains users {gains}, and costs a blackout of {format_ms(other.blackout_ms)}")
     return found
