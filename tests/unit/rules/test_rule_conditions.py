@@ -7,7 +7,8 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from entourage.rules.condition import TEXTS, ConditionError, read_condition
+from entourage.rules.condition import TEXTS as LOOKS_INTO
+from entourage.rules.condition import ConditionError, read_condition
 from entourage.rules.observations import BY_PATH, Kind
 from entourage.rules.trying import check
 from entourage.rules.values import Value, context
@@ -175,7 +176,7 @@ def test_where_all_values_are_known_never_true_is_said_exactly_when_it_is_so(tex
 def test_what_contradicts_itself_is_found(text: str) -> None:
     condition = read_condition(text)
     # With more there may be too many combinations of texts to try, and then it is not decided.
-    assume(len(condition.names) <= (1 if condition.functions & TEXTS else 2))
+    assume(len(condition.names) <= (1 if condition.functions & LOOKS_INTO else 2))
     assume(not any(f"({name})" in text for name in ("member.site", "service.id")))
     assert is_refused_as_never_true(f"{text} && !({text})")
 
