@@ -80,11 +80,13 @@ class DecisionRecords:
         except SQLAlchemyError as error:
             raise RecordsError(f"a decision's outcome cannot be kept: {words_of(error)}") from error
 
-    def latest(self, *, service: str | None = None, most: int = 100) -> list[KeptDecision]:
-        """The latest first."""
+    def latest(self, *, service: str | None = None, most: int | None = 100, ended: bool = False) -> list[KeptDecision]:
+        """The latest first, `most` of them or all; `ended`: only those of which an outcome is kept."""
         asked = sa.select(_decided).order_by(_decided.c.number.desc()).limit(most)
         if service is not None:
             asked = asked.filter_by(service=service)
+        if ended:
+            asked = asked.where(_decided.c.ended.is_not(None))
         try:
             with self._engine.begin() as connection:
                 rows = connection.execute(asked).all()

@@ -47,7 +47,7 @@ def _kept(lab: Lab, *, service: str | None = None) -> list[KeptDecision]:
     except RecordsError as error:
         raise LabError(str(error)) from error
     try:
-        return records.latest(service=service, most=1000)
+        return records.latest(service=service, most=None, ended=True)
     except RecordsError as error:
         raise LabError(str(error)) from error
     finally:

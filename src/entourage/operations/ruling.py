@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from entourage.drivers.decisions import DecisionRecords
+from entourage.drivers.records import RecordsError
 from entourage.lab.agents import client
 from entourage.lab.errors import LabError
 from entourage.lab.place import Lab, Place
@@ -132,9 +133,16 @@ class Ruling:
     async def _act(
         self, decided: Decided, view: View, watcher: Watcher, interruption: Interruption, enough: asyncio.Event
     ) -> None:
-        for decision in self._news(decided):
-            if self._is_deed(decision) and len(self._deeds) >= _MOST_DEEDS:
+        is_old = False  # what was seen: a move takes long, and gives and takes room
+        for news in self._news(decided):
+            if self._is_deed(news) and len(self._deeds) >= _MOST_DEEDS:
                 continue  # nothing is remembered of it, so it is decided again when others have ended
+            decision: Decision | None = news
+            if is_old and self.acts and news.verdict is Verdict.DO and news.action.act.moves:
+                view = await watcher.look()
+                decision = self._decided_again(news, view)
+            if decision is None:
+                continue
             number = self._keep(decision, view)
             if decision.verdict is not Verdict.DO:
                 continue
@@ -143,11 +151,17 @@ class Ruling:
             elif decision.action.act.moves:
                 await self._do(decision, number, interruption)
                 watcher.forget()
+                is_old = True
             elif decision.action.act is Act.REFUSE:
                 self._end(number, {"outcome": "in force"})
             else:
                 self._remember(began(self.memory, decision, elapsed=time.monotonic()))
                 self._begin_deed(number, decision.to_json(), of=decision)
+
+    def _decided_again(self, decision: Decision, view: View) -> Decision | None:
+        """What the same rule wants to be done with the service now; None if nothing any more."""
+        again = decide(view, self.rules, self.memory, only=[decision.service])
+        return next((each for each in again.to_do() if each.key == decision.key), None)
 
     def _remember(self, memory: Memory) -> None:
         if memory is not self.memory:
@@ -224,10 +238,11 @@ class Ruling:
                 outcome = await notify(self.rules.webhooks[name], lab=self.lab.name, number=number, decision=document)
             else:
                 outcome = {"outcome": "failed", "reason": f"there is no webhook {name} any more"}
-            if of is not None:
-                is_done = outcome["outcome"] != "failed"
-                self._remember(ended(self.memory, of, elapsed=time.monotonic(), done=is_done))
-            self._end(number, outcome)
+            with suppress(LabError, RecordsError):  # the loop finds that, too, and ends; the next one tells it again
+                if of is not None:
+                    is_done = outcome["outcome"] != "failed"
+                    self._remember(ended(self.memory, of, elapsed=time.monotonic(), done=is_done))
+                self._end(number, outcome)
 
         deed = asyncio.create_task(work(), name=f"deed {number}")
         self._deeds.add(deed)

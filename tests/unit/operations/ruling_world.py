@@ -52,7 +52,7 @@ class World:
     folder: Path
     now: float = 1000.0
     at: dict[str, str] = field(default_factory=dict)  # where members are that are not at east
-    put: Mapping[MemberId, HostId] = field(default_factory=dict)  # where a move has put members last
+    put: dict[str, Mapping[MemberId, HostId]] = field(default_factory=dict)  # by service, where a move has put members
     names: list[str] = field(default_factory=lambda: ["shop"])
     seen: dict[str, Any] = field(default_factory=dict)  # of the view
     sites: SitesSeen = field(default_factory=SitesSeen)
@@ -63,6 +63,7 @@ class World:
     told: list[tuple[int, str]] = field(default_factory=list)  # webhooks: number, rule
     commands: list[tuple[str, ...]] = field(default_factory=list)
     recovered: int = 0
+    others_drive: int = 0  # looks after which a move that another process drives has ended
     moves: list[Any] = field(default_factory=list)
     news: list[Mapping[str, Any]] = field(default_factory=list)
     notes: Noting = field(default_factory=Noting)
@@ -85,6 +86,7 @@ class World:
             "notify": self._notify, "run_command": self._run_command, "take_over": self._take_over,
             "wire": lambda *_, **__: SimpleNamespace(close=self._close), "all_moves": lambda _: self.moves,
             "open_moves": lambda _: [move for move in self.moves if move.ended is None],
+            "is_being_driven": lambda _: self.others_drive > 0 and self._driven(),
             "write_move": lambda *_: None, "write_failover": lambda *_: None,
         }.items():  # fmt: skip
             self.monkeypatch.setattr(f"{MODULE}.{name}", part)
@@ -157,7 +159,7 @@ class World:
                 service=replace(SHOP, id=ServiceId(name)),
                 copies=copies,
                 ingress={region.id: EAST for region in INFRASTRUCTURE.regions},
-                put=self.put,
+                put=self.put.get(name, {}),
                 replicas={(MemberId(web), HostId("west/h1")): 900.0 for web in ("web1", "web2")},
             )
             for name in self.names
@@ -192,6 +194,10 @@ class World:
             for each in self.kept()
         ]
 
+    def _driven(self) -> bool:
+        self.others_drive -= 1
+        return True
+
     async def _close(self) -> None:
         pass
 
@@ -202,7 +208,7 @@ class World:
         self.moved.append((self.now, request.service, request.target))
         report = REPORT if self.on_move is None else self.on_move()
         if report["outcome"] == "committed":
-            self.put = self.where()
+            self.put[request.service] = self.where()
         return report
 
     async def _fail_over(self, _: Any, plan: Any, **__: Any) -> dict[str, Any]:

@@ -1,6 +1,9 @@
 """Where Entourage itself has put members last: moves and failovers together, by time."""
 
+import json
+import sqlite3
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -117,6 +120,18 @@ def test_the_last_failover_is_the_latest_that_was_carried_out(lab: Any, decided:
 def test_a_failover_of_an_earlier_service_of_the_same_name_is_none_of_this_one(lab: Any, decided: Decide) -> None:
     decided(99.0, failed_over())
     assert last_failover(lab) is None
+
+
+def test_however_much_was_decided_since_a_failover_it_counts(
+    lab: Any, moves: list[Any], decided: Decide, tmp_path: Path
+) -> None:
+    assert moves == []
+    decided(120.0, failed_over(web1="west/h2"))
+    waits = [(130.0, "shop", json.dumps({**DOCUMENT, "verdict": "wait"}))] * 1500
+    with closing(sqlite3.connect(tmp_path / "moves.sqlite")) as connection, connection:
+        connection.executemany("INSERT INTO entourage_rule_decisions (at, service, document) VALUES (?, ?, ?)", waits)
+    assert put_by_us(lab) == {WEB: HostId("west/h2")}
+    assert last_failover(lab) == PastFailover(at=120.0, lost=SiteId("east"))
 
 
 def test_a_database_that_cannot_be_used_is_told(lab: Any, moves: list[Any], tmp_path: Path) -> None:

@@ -1,19 +1,21 @@
 """The loop of rules: what is kept, done, done again and told, and what another run finds of it."""
 
 import asyncio
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ruling_world import COMMAND, EAST, HOOK, MODULE, REPORT, WEST, World
+from ruling_world import COMMAND, EAST, HOOK, INFRASTRUCTURE, MODULE, REPORT, WEST, World
 
+from entourage.drivers.records import RecordsError
 from entourage.lab.errors import LabError
 from entourage.model.ids import HostId, MemberId, ServiceId
 from entourage.operations.moves import RefusedError
 from entourage.operations.rule_files import keep_memory, kept_memory
-from entourage.planner import Code, Refusal, Verdict
+from entourage.planner import Code, HostLoad, Refusal, Verdict
 from entourage.planner.failover import FailoverPlan
 from entourage.rules.memory import Memory
 
@@ -279,6 +281,13 @@ def test_open_moves_are_brought_to_their_end_first(world: World) -> None:
     assert world.recovered == 1
 
 
+def test_a_move_that_another_process_drives_is_waited_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(f"{MODULE}.LOOK_EVERY_S", 0)
+    world.others_drive = 3
+    world.run(FOLLOW)
+    assert (world.others_drive, world.looks) == (0, 1)
+
+
 def _assert_recovered(world: World) -> None:
     assert world.recovered == 1
 
@@ -369,6 +378,63 @@ def test_of_many_notifications_at_once_fifty_are_under_way_and_none_is_forgotten
     delivered = [each.service for each in world.kept() if (each.outcome or {}).get("outcome") == "delivered"]
     assert sorted(delivered) == sorted(world.names)
     assert len([each for each in world.kept() if each.document["verdict"] == "do"]) == len(world.names)
+
+
+def test_what_is_no_longer_so_when_another_move_has_ended_is_not_done(world: World) -> None:
+    world.names = ["shop", "mail"]
+
+    def move() -> dict[str, Any]:
+        world.at = {}  # of both
+        return REPORT
+
+    world.on_move = move
+    world.run(FOLLOW, after=[1, 1, 1], then=lambda look: world.at.update(web1="west") if look == 2 else None)
+    assert world.moved == [(1002.0, "shop", "west")]
+    assert world.said() == [("follow", "do", "committed")]
+
+
+@pytest.mark.parametrize("once", [True, False])
+def test_what_is_still_so_when_another_move_has_ended_is_done_in_the_same_look(world: World, once: bool) -> None:
+    world.names = ["shop", "mail", "wiki"]
+    world.run(FOLLOW, after=[1])
+    world.run(FOLLOW, after=[1] * 5, then=lambda _: world.at.update(web1="west"), once=once)
+    assert [service for _, service, _ in world.moved] == ["shop", "mail", "wiki"]
+
+
+def test_two_failovers_in_turn_do_not_share_the_room_that_one_needs(world: World) -> None:
+    world.names = ["shop", "mail"]
+    world.run(OVER, after=[1])
+    world.lose_east()
+
+    def failover() -> dict[str, Any]:
+        plan = world.failed_over[-1]
+        used = dict.fromkeys(plan.placement.values(), HostLoad(memory=2 << 30, cpu=2.0))
+        free = {host.id: HostLoad(memory=0, cpu=0.0) for site in INFRASTRUCTURE.sites for host in site.hosts}
+        world.seen = {"loads": {**free, **used}}
+        return {"outcome": "failed-over", "problems": [], "lost": plan.lost, "placement": dict(plan.placement)}
+
+    world.on_failover = failover
+    world.run(OVER, after=[1])
+    assert [plan.service for plan in world.failed_over] == ["shop"]
+
+
+def test_a_database_that_is_gone_when_a_webhook_was_told_ends_the_run_with_one_message(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def told(_: int) -> dict[str, Any]:
+        monkeypatch.setattr(world.records, "end", _fails)
+        return {"outcome": "delivered", "attempts": 1}
+
+    world.on_notify = told
+    world.run(TELL, top=HOOK, after=[1, 1, 1], then=server_away(world))
+    gc.collect()
+    assert world.told
+    assert caplog.messages == []  # such as "Task exception was never retrieved"
+    assert world.said()[0] == ("tell", "do", None)
+
+
+def _fails(*_: Any) -> None:
+    raise RecordsError("a decision's outcome cannot be kept: disk full")
 
 
 def test_a_thousand_changes_while_a_move_is_driven_are_decided_on_once_it_has_ended(world: World) -> None:
