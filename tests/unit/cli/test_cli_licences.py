@@ -33,7 +33,8 @@ class Lab:
     def open(self, name: str) -> FakePlace:
         return FakePlace(name=name, infrastructure=self.infrastructure, service=SHOP)
 
-    async def look(self, _: str) -> Observation:
+    async def look(self, _: str, *, service: str) -> Observation:
+        assert service == SHOP.id
         found = seen()
         snapshot = replace(found.snapshot, infrastructure=self.infrastructure, service=SHOP)
         return replace(found, snapshot=snapshot, copies={**found.copies, **self.more})
@@ -42,7 +43,7 @@ class Lab:
 @pytest.fixture
 def lab(monkeypatch: pytest.MonkeyPatch) -> Lab:
     made = Lab()
-    monkeypatch.setattr("entourage.cli.licences.open_place", made.open)
+    monkeypatch.setattr("entourage.cli.licences.open_lab", made.open)
     monkeypatch.setattr("entourage.cli.licences.look", made.look)
     monkeypatch.setattr("entourage.operations.licences.all_moves", lambda _: made.moves)
     return made

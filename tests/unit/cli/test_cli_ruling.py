@@ -2,13 +2,22 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from cli_world import INFRASTRUCTURE, SERVICE, FakePlace, entourage, error_of, example_world, not_root, seen
+from cli_world import (
+    INFRASTRUCTURE,
+    SERVICE,
+    FakePlace,
+    FakeWatcher,
+    entourage,
+    error_of,
+    example_world,
+    not_root,
+    seen,
+)
 
 from entourage.cli import ruling  # noqa: F401 - loaded before parts are replaced
 from entourage.drivers.decisions import DecisionRecords, KeptDecision
@@ -18,10 +27,8 @@ from entourage.lab.place import Place
 from entourage.operations.moves import RefusedError
 from entourage.operations.rule_files import keep_memory, kept_memory
 from entourage.planner import MoveRequest, Refusal
-from entourage.ports.hypervisor import Capability
 from entourage.rules.memory import Memory, Placed
 from entourage.rules.observations import OBSERVATIONS
-from entourage.rules.view import ServiceView, View
 
 world = pytest.fixture(autouse=True)(example_world)
 ordinary_user = pytest.fixture(not_root)
@@ -45,41 +52,6 @@ rules:
 EMPTY_LINE = "nothing was decided yet"
 
 
-@dataclass
-class RulingPlace(FakePlace):
-    """With a folder for what is kept."""
-
-    name: str = LAB
-    run_dir: Path = field(default_factory=lambda: Path.cwd() / "run")
-
-    def __post_init__(self) -> None:
-        self.run_dir.mkdir(exist_ok=True)
-        self.moves_url = sqlite_url(self.run_dir / "moves.sqlite")
-
-
-@dataclass
-class FakeWatcher:
-    """Sees the members where the test has put them."""
-
-    place: Any
-    at: dict[str, str]
-
-    async def look(self) -> View:
-        now = seen(**self.at)
-        shop = ServiceView(service=SERVICE, copies=now.copies, ingress=now.snapshot.ingress)
-        return View(
-            taken_at=1.8e9,
-            elapsed=1000.0,
-            infrastructure=INFRASTRUCTURE,
-            services={SERVICE.id: shop},
-            loads=now.load(),
-            capabilities=frozenset(Capability),
-        )
-
-    def forget(self) -> None:
-        """It remembers nothing."""
-
-
 @pytest.fixture
 def moved(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """Where members are that are not at east; the loop remembers that all were there."""
@@ -89,7 +61,7 @@ def moved(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
         pass
 
     for module in ("ruling", "explaining"):
-        monkeypatch.setattr(f"entourage.operations.{module}.Watcher", lambda place: FakeWatcher(place, at))
+        monkeypatch.setattr(f"entourage.operations.{module}.Watcher", lambda _: FakeWatcher(at))
     monkeypatch.setattr("entourage.operations.ruling.wire", lambda *_, **__: SimpleNamespace(close=nothing))
     monkeypatch.setattr("entourage.operations.ruling.take_over", nothing)
     monkeypatch.setattr("entourage.operations.ruling.all_moves", lambda _: [])
@@ -98,8 +70,12 @@ def moved(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
 
 @pytest.fixture(autouse=True)
 def place(monkeypatch: pytest.MonkeyPatch, world: None) -> Place:
-    monkeypatch.setattr("entourage.cli.ruling.open_place", lambda _: RulingPlace())
-    made: Any = RulingPlace()
+    """The lab with its one service, and a folder for what is kept."""
+    made: Any = FakePlace(name=LAB)
+    made.run_dir.mkdir()
+    made.moves_url = sqlite_url(made.run_dir.absolute() / "moves.sqlite")
+    monkeypatch.setattr("entourage.cli.ruling.open_lab", lambda _: made)
+    monkeypatch.setattr("entourage.cli.ruling.open_place", lambda _, service: made.place(service))
     where = seen().snapshot.placement
     keep_memory(made, Memory(placed={SERVICE.id: Placed(where=where, since=1.0, whole=where)}))
     return made  # type: ignore[no-any-return]
@@ -150,7 +126,7 @@ def test_what_expressions_may_name_is_listed_without_a_lab(monkeypatch: pytest.M
     def no_lab(_: str) -> None:
         raise LabError("there is no lab")
 
-    monkeypatch.setattr("entourage.cli.ruling.open_place", no_lab)
+    monkeypatch.setattr("entourage.cli.ruling.open_lab", no_lab)
     text = entourage("rules", "--observations").stdout
     assert all(each.path in text for each in OBSERVATIONS)
     answer = json.loads(entourage("rules", "--observations", "--json").stdout)
