@@ -16,7 +16,7 @@ from entourage.lab.hosted import Hosted
 from entourage.lab.kept import Kept, ServiceText
 from entourage.lab.place import Lab
 from entourage.model.ids import HostId, MemberId, SiteId
-from entourage.model.world import Snapshot
+from entourage.model.world import Service, Snapshot
 from entourage.operations.observe import Observation
 from entourage.operations.quorum import SitesSeen
 from entourage.paths import to_json, trace
@@ -45,7 +45,10 @@ def error_of(result: Result) -> Mapping[str, Any]:
 
 @dataclass
 class FakePlace:
-    """As much of a lab as commands look at: a lab with one service, and that service's place. No rules are in force."""
+    """As much of a lab as commands look at: a lab, and the place of its first service. No rules are in force there.
+
+    `more`: its other services.
+    """
 
     name: str = "lab1"
     accel: str = "tcg"
@@ -53,23 +56,26 @@ class FakePlace:
     run_dir: Path = Path("run")
     infrastructure: Any = INFRASTRUCTURE
     service: Any = SERVICE
+    more: tuple[Service, ...] = ()
     fabric: Any = field(default_factory=SimpleNamespace)
 
     @property
-    def kept(self) -> Kept:
-        """Its service as a lab keeps it."""
+    def services(self) -> tuple[Kept, ...]:
+        """All of them, as a lab keeps them."""
         source = ServiceText(file="shop.yaml", text="")
-        return Kept(hosted=Hosted(service=self.service, number=0), source=source, created=0.0, is_whole=True)
+        hosted = [Hosted(service=each, number=number) for number, each in enumerate((self.service, *self.more))]
+        return tuple(Kept(hosted=each, source=source, created=0.0, is_whole=True) for each in hosted)
 
     @property
-    def services(self) -> tuple[Kept, ...]:
-        """That one."""
-        return (self.kept,)
+    def kept(self) -> Kept:
+        """The first."""
+        return self.services[0]
 
     def place(self, service: str | None = None) -> Any:
-        """Itself, or what a lab says of a service that it has not."""
+        """Itself for its first service; for other names, or for none where there are more, what a lab says."""
         made: Any = self
-        return made if service in (None, self.service.id) else Lab.place(made, service)
+        is_meant = service == self.service.id or (service is None and not self.more)
+        return made if is_meant else Lab.place(made, service)
 
 
 def open_place(name: str, *, service: str | None = None) -> Any:

@@ -1,7 +1,9 @@
 """`run`, `explain`, `rules` and `decisions`: what they show, keep and refuse."""
 
 import json
+import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,8 +24,10 @@ from cli_world import (
 from entourage.cli import ruling  # noqa: F401 - loaded before parts are replaced
 from entourage.drivers.decisions import DecisionRecords, KeptDecision
 from entourage.drivers.records import sqlite_url
+from entourage.engine.known import KnownMove
 from entourage.lab.errors import LabError
 from entourage.lab.place import Place
+from entourage.model.ids import ServiceId
 from entourage.operations.moves import RefusedError
 from entourage.operations.rule_files import keep_memory, kept_memory
 from entourage.planner import MoveRequest, Refusal
@@ -33,7 +37,7 @@ from entourage.rules.observations import OBSERVATIONS
 world = pytest.fixture(autouse=True)(example_world)
 ordinary_user = pytest.fixture(not_root)
 
-LAB = "lab-of-tests"
+LAB = f"rules-{os.getpid()}"  # of this process alone: a run holds it against all others of this machine
 RULES = """\
 rules:
   follow: {when: member-moved, if: member.role == 'server', do: follow}
@@ -64,7 +68,8 @@ def moved(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
         monkeypatch.setattr(f"entourage.operations.{module}.Watcher", lambda _: FakeWatcher(at))
     monkeypatch.setattr("entourage.operations.ruling.wire", lambda *_, **__: SimpleNamespace(close=nothing))
     monkeypatch.setattr("entourage.operations.ruling.take_over", nothing)
-    monkeypatch.setattr("entourage.operations.ruling.all_moves", lambda _: [])
+    for name in ("all_moves", "open_moves"):
+        monkeypatch.setattr(f"entourage.operations.ruling.{name}", lambda _: [])
     return at
 
 
@@ -79,6 +84,12 @@ def place(monkeypatch: pytest.MonkeyPatch, world: None) -> Place:
     where = seen().snapshot.placement
     keep_memory(made, Memory(placed={SERVICE.id: Placed(where=where, since=1.0, whole=where)}))
     return made  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+def two_services(place: Any) -> None:
+    """The lab has another service beside."""
+    place.more = (replace(SERVICE, id=ServiceId("blue")),)
 
 
 @pytest.fixture
@@ -299,7 +310,42 @@ def test_a_move_that_is_refused_at_the_last_moment_is_kept_as_failed(
     assert kept_memory(place).failed[("follow", SERVICE.id)].times == 1
 
 
+def test_run_names_all_services_that_it_looks_at(moved: dict[str, str], two_services: None) -> None:
+    assert moved == {}
+    result = entourage("run", "--rules", file_of(RULES), "--once")
+    assert f"2 rules of rules.yaml look at shop, blue in lab {LAB}" in result.output
+
+
+def test_run_first_brings_to_its_end_what_another_has_left_open(
+    moved: dict[str, str], monkeypatch: pytest.MonkeyPatch, place: Place
+) -> None:
+    assert moved == {}
+    left = [
+        KnownMove(move=f"shop-{n}", began=1.0, executor="x", document={"service": SERVICE.id}, ended=None)
+        for n in range(2)
+    ]
+    taken: list[Any] = []
+
+    async def take_over(wired: Any, _: object) -> None:
+        taken.append(wired.place)
+
+    async def close() -> None:
+        taken.append("closed")
+
+    monkeypatch.setattr("entourage.operations.ruling.open_moves", lambda _: left)
+    monkeypatch.setattr("entourage.operations.ruling.wire", lambda at: SimpleNamespace(place=at, close=close))
+    monkeypatch.setattr("entourage.operations.ruling.take_over", take_over)
+    assert entourage("run", "--rules", file_of(RULES), "--once").exit_code == 0
+    assert taken == [place, "closed"]
+
+
 # explain
+
+
+def test_of_many_services_explain_wants_to_know_which(two_services: None) -> None:
+    result = entourage("explain", "--rules", file_of(RULES))
+    assert result.exit_code == 2
+    assert result.stderr == f"entourage: lab {LAB} has 2 services: shop, blue; say which\n"
 
 
 def test_explain_shows_what_each_rule_sees_and_says_and_changes_nothing(
@@ -367,6 +413,13 @@ def test_decisions_are_listed_the_latest_first_with_what_came_of_them(three: lis
     assert "copy fw: link down" in words
     assert "follow → west" in words
     assert len(three) == 3
+
+
+def test_decisions_of_a_service_that_is_gone_are_there_still(three: list[int], place: Any) -> None:
+    place.service = replace(SERVICE, id=ServiceId("blue"))
+    answer = json.loads(entourage("decisions", "shop", "--json").stdout)
+    assert [each["number"] for each in answer["decisions"]] == three[::-1]
+    assert entourage("decisions", "blue").stdout == f"{EMPTY_LINE}\n"
 
 
 def test_decisions_as_json(three: list[int]) -> None:
