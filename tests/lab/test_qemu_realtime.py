@@ -22,7 +22,7 @@ from entourage.model.world import Member
 from entourage.ports.errors import PermanentError
 from entourage.ports.hypervisor import RunState
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.alone]
 
 OTHER = MemberId("other")
 CPU, IO = Reservation(budget_us=1000, period_us=10_000), Reservation(budget_us=500, period_us=5000)

@@ -17,7 +17,7 @@ from entourage.model.ids import HostId, MemberId
 from entourage.operations.examples import example
 from entourage.operations.labs import take_down
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.alone]
 
 LAB = "t-realtime"
 EAST, WEST = HostId("east/h1"), HostId("west/h1")

@@ -21,7 +21,7 @@ import pytest
 
 from entourage.lab.relay_tap import in_netns
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.alone]
 
 DEADLINE_S = 20.0
 ADDRESS = {"a": "10.9.0.1", "b": "10.9.0.2"}

@@ -9,7 +9,7 @@ from entourage.cli.commands import Licences
 from entourage.cli.exits import Exit, need_root
 from entourage.cli.output import show, show_json, table
 from entourage.cli.running import run
-from entourage.lab.place import open_place
+from entourage.lab.place import open_lab
 from entourage.licences import Costs
 from entourage.licences.cost import ASSUMED
 from entourage.operations.labs import look
@@ -22,8 +22,10 @@ _NONE_COUNTED = "nothing is counted: this lab has no file of licences; with one:
 def licences(wanted: Licences) -> Exit:
     """Show pools, violations and costs; FAILED if something is violated."""
     need_root("licences")
-    place = open_place(wanted.lab)
-    found = view(place, run(lambda _: look(wanted.lab)))
+    lab = open_lab(wanted.lab)
+    # Any of its services will do: a look at one finds the copies of the others' members, too.
+    place = lab.place(next((kept.id for kept in lab.services), None))
+    found = view(place, run(lambda _: look(wanted.lab, service=place.service.id)))
     if wanted.as_json:
         show_json({"lab": wanted.lab, "counted": found is not None, **(found.to_json() if found else {})})
     else:

@@ -94,6 +94,8 @@ def decisions(wanted: Decisions) -> None:
         kept = records.latest(service=wanted.service, most=wanted.most)
     finally:
         records.close()
+    if not kept and wanted.service is not None:
+        lab.place(wanted.service)  # decisions outlive their service, so only a name without any may be a wrong one
     if wanted.as_json:
         show_json({"lab": lab.name, "decisions": [each.to_json() for each in kept]})
         return

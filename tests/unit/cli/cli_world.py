@@ -12,21 +12,24 @@ from typer.testing import CliRunner, Result
 
 from entourage.cli import failures, labs, looking, moving, realtime, replication, story  # noqa: F401 - loaded first
 from entourage.cli.main import app
+from entourage.lab.hosted import Hosted
+from entourage.lab.kept import Kept, ServiceText
 from entourage.lab.place import Lab
 from entourage.model.ids import HostId, MemberId, SiteId
-from entourage.model.world import Snapshot
+from entourage.model.world import Service, Snapshot
 from entourage.operations.observe import Observation
+from entourage.operations.quorum import SitesSeen
 from entourage.paths import to_json, trace
 from entourage.planner import MoveRequest, Plan, Refusal, plan
 from entourage.ports.hypervisor import Capability, RunState
 from entourage.ports.ingress import Announcement, IngressState
+from entourage.rules.view import ServiceView, View
 from entourage.spec import load_infrastructure, load_service
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 INFRASTRUCTURE = load_infrastructure(EXAMPLES / "sites.yaml")
 SERVICE = load_service(EXAMPLES / "shop.yaml", infrastructure=INFRASTRUCTURE)
 EAST, WEST = SiteId("east"), SiteId("west")
-KEPT = SimpleNamespace(id=SERVICE.id, is_whole=True, created=0.0)
 HOSTS = {"rt": "h1", "fw": "h1", "lb": "h2", "web1": "h1", "web2": "h2"}
 
 
@@ -42,26 +45,42 @@ def error_of(result: Result) -> Mapping[str, Any]:
 
 @dataclass
 class FakePlace:
-    """As much of a lab as commands look at."""
+    """As much of a lab as commands look at: a lab, and the place of its first service. No rules are in force there.
+
+    `more`: its other services.
+    """
 
     name: str = "lab1"
     accel: str = "tcg"
     moves_url: str = "sqlite:///moves.sqlite"
+    run_dir: Path = Path("run")
     infrastructure: Any = INFRASTRUCTURE
     service: Any = SERVICE
+    more: tuple[Service, ...] = ()
     fabric: Any = field(default_factory=SimpleNamespace)
-    services: Any = (KEPT,)
-    kept: Any = field(default_factory=lambda: KEPT)
 
-    def place(self, _: str | None = None) -> "FakePlace":
-        """Itself: it has one service."""
-        return self
+    @property
+    def services(self) -> tuple[Kept, ...]:
+        """All of them, as a lab keeps them."""
+        source = ServiceText(file="shop.yaml", text="")
+        hosted = [Hosted(service=each, number=number) for number, each in enumerate((self.service, *self.more))]
+        return tuple(Kept(hosted=each, source=source, created=0.0, is_whole=True) for each in hosted)
+
+    @property
+    def kept(self) -> Kept:
+        """The first."""
+        return self.services[0]
+
+    def place(self, service: str | None = None) -> Any:
+        """Itself for its first service; for other names, or for none where there are more, what a lab says."""
+        made: Any = self
+        is_meant = service == self.service.id or (service is None and not self.more)
+        return made if is_meant else Lab.place(made, service)
 
 
 def open_place(name: str, *, service: str | None = None) -> Any:
     """The lab that is up, as its service sees it."""
-    made: Any = FakePlace(name)
-    return made if service in (None, SERVICE.id) else Lab.place(made, service)
+    return FakePlace(name).place(service)
 
 
 def seen(**sites: str) -> Observation:
@@ -81,6 +100,29 @@ def seen(**sites: str) -> Observation:
     }
     copies = dict.fromkeys(placement.items(), RunState.RUNNING)
     return Observation(snapshot=snapshot, copies=copies, edges=edges, stretched={})
+
+
+@dataclass
+class FakeWatcher:
+    """Rules see the members where `at` has put them, and all others at east."""
+
+    at: Mapping[str, str] = field(default_factory=dict)
+    sites: SitesSeen = field(default_factory=SitesSeen)
+
+    async def look(self) -> View:
+        now = seen(**self.at)
+        shop = ServiceView(service=SERVICE, copies=now.copies, ingress=now.snapshot.ingress)
+        return View(
+            taken_at=1.8e9,
+            elapsed=1000.0,
+            infrastructure=INFRASTRUCTURE,
+            services={SERVICE.id: shop},
+            loads=now.load(),
+            capabilities=frozenset(Capability),
+        )
+
+    def forget(self) -> None:
+        """It remembers nothing."""
 
 
 def planned(request: MoveRequest) -> Plan | Refusal:
@@ -122,11 +164,11 @@ def _requests(west: float, east: float) -> dict[str, Any]:
 
 
 def example_world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """For a fixture: root, a lab named lab1 that is up, nothing real behind it, and no colours asked for."""
+    """For a fixture: root, a lab named lab1 that is up, nothing real behind it, and plain output."""
+    plain_output(monkeypatch)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    for name in ("ENTOURAGE_LAB", "FORCE_COLOR", "COLUMNS", "TTY_COMPATIBLE"):
-        monkeypatch.delenv(name, raising=False)
+    monkeypatch.delenv("ENTOURAGE_LAB", raising=False)
     monkeypatch.setattr("os.geteuid", lambda: 0)
 
     async def look(_: str, *, service: str) -> Observation:
@@ -147,6 +189,12 @@ def example_world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for module in ("looking", "moving", "realtime", "replication"):
         monkeypatch.setattr(f"entourage.cli.{module}.open_place", open_place)
     monkeypatch.setattr("entourage.cli.looking.open_lab", FakePlace)
+
+
+def plain_output(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a fixture: output as in a pipe, whatever the terminal around the tests is said to be."""
+    for name in ("FORCE_COLOR", "COLUMNS", "TTY_COMPATIBLE"):
+        monkeypatch.delenv(name, raising=False)
 
 
 def not_root(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,17 +23,20 @@ SITES, SHOP = TEXTS.parse()
 
 
 class Lab:
-    """What is in the lab: the moves that it knows, copies beside those that run, and what was bought."""
+    """What is in the lab: its services, the moves that it knows, copies beside those that run, and what was bought."""
 
     def __init__(self) -> None:
         self.infrastructure: Infrastructure = SITES
         self.moves: list[KnownMove] = []
+        self.services = [SHOP]
         self.more: dict[tuple[MemberId, HostId], RunState] = {}
 
     def open(self, name: str) -> FakePlace:
-        return FakePlace(name=name, infrastructure=self.infrastructure, service=SHOP)
+        first, *more = self.services
+        return FakePlace(name=name, infrastructure=self.infrastructure, service=first, more=tuple(more))
 
-    async def look(self, _: str) -> Observation:
+    async def look(self, _: str, *, service: str) -> Observation:
+        assert service == SHOP.id
         found = seen()
         snapshot = replace(found.snapshot, infrastructure=self.infrastructure, service=SHOP)
         return replace(found, snapshot=snapshot, copies={**found.copies, **self.more})
@@ -42,7 +45,7 @@ class Lab:
 @pytest.fixture
 def lab(monkeypatch: pytest.MonkeyPatch) -> Lab:
     made = Lab()
-    monkeypatch.setattr("entourage.cli.licences.open_place", made.open)
+    monkeypatch.setattr("entourage.cli.licences.open_lab", made.open)
     monkeypatch.setattr("entourage.cli.licences.look", made.look)
     monkeypatch.setattr("entourage.operations.licences.all_moves", lambda _: made.moves)
     return made
@@ -132,6 +135,12 @@ def test_as_json_there_is_all_of_it() -> None:
     cost = answer["cost"]
     assert (cost["dedicated"], cost["shared"], cost["equal_from_services"], cost["services"]) == (509.0, 549.0, 2, 1)
     assert len(cost["assumed"]) == 3
+
+
+def test_of_many_services_all_are_counted(lab: Lab) -> None:
+    lab.services += [replace(SHOP, id=type(SHOP.id)(name)) for name in ("blue", "red")]
+    answer = json.loads(entourage("licences", "--json").stdout)
+    assert (answer["counted"], answer["cost"]["services"]) == (True, 3)
 
 
 def test_a_lab_without_the_file_counts_nothing(lab: Lab) -> None:

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_world import WEST, document, entourage, error_of, example_world, not_root, planned
+from cli_world import WEST, FakePlace, FakeWatcher, document, entourage, error_of, example_world, not_root, planned
 
 from entourage.cli.exits import InterruptedByUserError
 from entourage.lab.errors import LabError
 from entourage.model.ids import MemberId, ServiceId, SiteId
 from entourage.operations.moves import RefusedError
 from entourage.operations.reports import write_move
+from entourage.operations.rule_files import RuleText, put_in_force
 from entourage.planner import MoveRequest, Refusal, Strategy
 from entourage.probe.runner import ProbeError
 
@@ -21,6 +22,10 @@ ordinary_user = pytest.fixture(not_root)
 
 Moves = Callable[[object], list[dict[str, Any]]]
 MOVE = "shop-20260102-030405"
+REFUSES = """\
+rules:
+  stay: {when: always, if: service.site == 'east', do: refuse}
+"""
 
 
 @pytest.fixture
@@ -99,6 +104,47 @@ def test_a_refused_move_says_so(moves: Moves) -> None:
     result = entourage("move", "--to", "west", "--json")
     assert result.exit_code == 3
     assert error_of(result)["kind"] == "refused"
+
+
+@pytest.fixture
+def refusing(monkeypatch: pytest.MonkeyPatch) -> FakePlace:
+    """A lab in which a rule is in force that refuses to move the service."""
+    place: Any = FakePlace()
+    place.run_dir.mkdir()
+    put_in_force(place, RuleText(file="rules.yaml", text=REFUSES))
+    monkeypatch.setattr("entourage.operations.refusing.Watcher", lambda _: FakeWatcher())
+    return place  # type: ignore[no-any-return]
+
+
+@pytest.mark.usefixtures("refusing")
+@pytest.mark.parametrize("more", [[], ["--dry-run"], ["--only", "web1"]])
+def test_a_move_that_a_rule_refuses_is_not_begun(moves: Moves, more: list[str]) -> None:
+    asked = moves(document())
+    result = entourage("move", "--to", "west", *more, "--json")
+    assert result.exit_code == 3, result.output
+    error = error_of(result)
+    assert error["kind"] == "refused"
+    assert error["message"] == "the move of shop to west is refused: rule"
+    (line,) = error["problems"]
+    assert "said by rule stay" in line
+    assert asked == []
+
+
+def test_rules_that_are_of_no_use_any_more_are_no_consent(moves: Moves, refusing: FakePlace) -> None:
+    asked = moves(document())
+    lab: Any = refusing
+    put_in_force(lab, RuleText(file="rules.yaml", text=REFUSES.replace("refuse", "refsue")))
+    result = entourage("move", "--to", "west")
+    assert result.exit_code == 1
+    assert "the rules in force cannot be read any more; entourage rules says why" in result.stderr
+    assert asked == []
+
+
+@pytest.mark.usefixtures("refusing")
+def test_despite_its_rules_a_service_is_moved_if_that_is_said(moves: Moves) -> None:
+    asked = moves(document())
+    assert entourage("move", "--to", "west", "--despite-rules").exit_code == 0
+    assert len(asked) == 1
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from cli_world import entourage, example_world, not_root
+from cli_world import FakePlace, entourage, example_world, not_root
 
 from entourage.drivers.quorum.telling import status
 from entourage.lab.errors import LabError
@@ -27,11 +27,11 @@ def told(monkeypatch: pytest.MonkeyPatch) -> None:
     west, _ = advance(west, Received(10.0, WITNESS, Ack(Stamp(incarnation=1, sent=9.9), 0, sees)))
     told = {agent_of(EAST): None, agent_of(WEST): status(west, 10.0), WITNESS: None}
 
-    async def look_at_quorum(_: object) -> QuorumSeen:
-        return QuorumSeen(lab="lab1", told=told)
+    async def look_at_quorum(lab: FakePlace) -> QuorumSeen:
+        return QuorumSeen(lab=lab.name, told=told)
 
     monkeypatch.setattr("entourage.cli.quorum.look_at_quorum", look_at_quorum)
-    monkeypatch.setattr("entourage.cli.quorum.open_place", lambda _: None)
+    monkeypatch.setattr("entourage.cli.quorum.open_lab", FakePlace)
 
 
 @pytest.mark.usefixtures("told")
@@ -48,6 +48,7 @@ def test_quorum_says_who_has_the_right_who_heard_whom_and_who_may_act() -> None:
 def test_quorum_as_json_has_what_every_agent_tells() -> None:
     document = json.loads(entourage("quorum", "--json").stdout)
     assert document["schema"] == "entourage.quorum/1"
+    assert document["lab"] == "lab1"
     assert document["agents"]["east"] is None
     assert document["agents"]["west"]["sites"]["east"]["may_act"] == ["west"]
 
@@ -70,22 +71,22 @@ def test_harm_is_done_and_told(
 ) -> None:
     done: list[Any] = []
 
-    async def deed(_: object, what: str) -> int:
-        done.append(what)
+    async def deed(lab: FakePlace, what: str) -> int:
+        done.append((lab.name, what))
         return 9
 
-    monkeypatch.setattr("entourage.cli.harm.open_place", lambda _: None)
+    monkeypatch.setattr("entourage.cli.harm.open_lab", FakePlace)
     monkeypatch.setattr(f"entourage.cli.harm.{function}", deed)
     assert entourage("lab", *words).stdout.strip() == said
-    assert done == [words[1]]
+    assert done == [("lab1", words[1])]
     assert words[1] in json.loads(entourage("lab", *words, "--json").stdout).values()
 
 
 def test_a_link_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def cut_link(_: object, link: str) -> None:
-        raise LabError(f"no link {link!r} in lab lab1; there are inter-site:east-west")
+    async def cut_link(lab: FakePlace, link: str) -> None:
+        raise LabError(f"no link {link!r} in lab {lab.name}; there are inter-site:east-west")
 
-    monkeypatch.setattr("entourage.cli.harm.open_place", lambda _: None)
+    monkeypatch.setattr("entourage.cli.harm.open_lab", FakePlace)
     monkeypatch.setattr("entourage.cli.harm.cut_link", cut_link)
     result = entourage("lab", "cut", "nowhere")
     assert result.exit_code == 1

@@ -1,32 +1,43 @@
 """`run`, `explain`, `rules` and `decisions`: what they show, keep and refuse."""
 
 import json
+import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from cli_world import INFRASTRUCTURE, SERVICE, FakePlace, entourage, error_of, example_world, not_root, seen
+from cli_world import (
+    INFRASTRUCTURE,
+    SERVICE,
+    FakePlace,
+    FakeWatcher,
+    entourage,
+    error_of,
+    example_world,
+    not_root,
+    seen,
+)
 
 from entourage.cli import ruling  # noqa: F401 - loaded before parts are replaced
 from entourage.drivers.decisions import DecisionRecords, KeptDecision
 from entourage.drivers.records import sqlite_url
+from entourage.engine.known import KnownMove
 from entourage.lab.errors import LabError
 from entourage.lab.place import Place
+from entourage.model.ids import ServiceId
 from entourage.operations.moves import RefusedError
 from entourage.operations.rule_files import keep_memory, kept_memory
 from entourage.planner import MoveRequest, Refusal
-from entourage.ports.hypervisor import Capability
 from entourage.rules.memory import Memory, Placed
 from entourage.rules.observations import OBSERVATIONS
-from entourage.rules.view import ServiceView, View
 
 world = pytest.fixture(autouse=True)(example_world)
 ordinary_user = pytest.fixture(not_root)
 
-LAB = "lab-of-tests"
+LAB = f"rules-{os.getpid()}"  # of this process alone: a run holds it against all others of this machine
 RULES = """\
 rules:
   follow: {when: member-moved, if: member.role == 'server', do: follow}
@@ -45,41 +56,6 @@ rules:
 EMPTY_LINE = "nothing was decided yet"
 
 
-@dataclass
-class RulingPlace(FakePlace):
-    """With a folder for what is kept."""
-
-    name: str = LAB
-    run_dir: Path = field(default_factory=lambda: Path.cwd() / "run")
-
-    def __post_init__(self) -> None:
-        self.run_dir.mkdir(exist_ok=True)
-        self.moves_url = sqlite_url(self.run_dir / "moves.sqlite")
-
-
-@dataclass
-class FakeWatcher:
-    """Sees the members where the test has put them."""
-
-    place: Any
-    at: dict[str, str]
-
-    async def look(self) -> View:
-        now = seen(**self.at)
-        shop = ServiceView(service=SERVICE, copies=now.copies, ingress=now.snapshot.ingress)
-        return View(
-            taken_at=1.8e9,
-            elapsed=1000.0,
-            infrastructure=INFRASTRUCTURE,
-            services={SERVICE.id: shop},
-            loads=now.load(),
-            capabilities=frozenset(Capability),
-        )
-
-    def forget(self) -> None:
-        """It remembers nothing."""
-
-
 @pytest.fixture
 def moved(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """Where members are that are not at east; the loop remembers that all were there."""
@@ -89,20 +65,31 @@ def moved(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
         pass
 
     for module in ("ruling", "explaining"):
-        monkeypatch.setattr(f"entourage.operations.{module}.Watcher", lambda place: FakeWatcher(place, at))
+        monkeypatch.setattr(f"entourage.operations.{module}.Watcher", lambda _: FakeWatcher(at))
     monkeypatch.setattr("entourage.operations.ruling.wire", lambda *_, **__: SimpleNamespace(close=nothing))
     monkeypatch.setattr("entourage.operations.ruling.take_over", nothing)
-    monkeypatch.setattr("entourage.operations.ruling.all_moves", lambda _: [])
+    for name in ("all_moves", "open_moves"):
+        monkeypatch.setattr(f"entourage.operations.ruling.{name}", lambda _: [])
     return at
 
 
 @pytest.fixture(autouse=True)
 def place(monkeypatch: pytest.MonkeyPatch, world: None) -> Place:
-    monkeypatch.setattr("entourage.cli.ruling.open_place", lambda _: RulingPlace())
-    made: Any = RulingPlace()
+    """The lab with its one service, and a folder for what is kept."""
+    made: Any = FakePlace(name=LAB)
+    made.run_dir.mkdir()
+    made.moves_url = sqlite_url(made.run_dir.absolute() / "moves.sqlite")
+    monkeypatch.setattr("entourage.cli.ruling.open_lab", lambda _: made)
+    monkeypatch.setattr("entourage.cli.ruling.open_place", lambda _, service: made.place(service))
     where = seen().snapshot.placement
     keep_memory(made, Memory(placed={SERVICE.id: Placed(where=where, since=1.0, whole=where)}))
     return made  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+def two_services(place: Any) -> None:
+    """The lab has another service beside."""
+    place.more = (replace(SERVICE, id=ServiceId("blue")),)
 
 
 @pytest.fixture
@@ -150,7 +137,7 @@ def test_what_expressions_may_name_is_listed_without_a_lab(monkeypatch: pytest.M
     def no_lab(_: str) -> None:
         raise LabError("there is no lab")
 
-    monkeypatch.setattr("entourage.cli.ruling.open_place", no_lab)
+    monkeypatch.setattr("entourage.cli.ruling.open_lab", no_lab)
     text = entourage("rules", "--observations").stdout
     assert all(each.path in text for each in OBSERVATIONS)
     answer = json.loads(entourage("rules", "--observations", "--json").stdout)
@@ -323,7 +310,42 @@ def test_a_move_that_is_refused_at_the_last_moment_is_kept_as_failed(
     assert kept_memory(place).failed[("follow", SERVICE.id)].times == 1
 
 
+def test_run_names_all_services_that_it_looks_at(moved: dict[str, str], two_services: None) -> None:
+    assert moved == {}
+    result = entourage("run", "--rules", file_of(RULES), "--once")
+    assert f"2 rules of rules.yaml look at shop, blue in lab {LAB}" in result.output
+
+
+def test_run_first_brings_to_its_end_what_another_has_left_open(
+    moved: dict[str, str], monkeypatch: pytest.MonkeyPatch, place: Place
+) -> None:
+    assert moved == {}
+    left = [
+        KnownMove(move=f"shop-{n}", began=1.0, executor="x", document={"service": SERVICE.id}, ended=None)
+        for n in range(2)
+    ]
+    taken: list[Any] = []
+
+    async def take_over(wired: Any, _: object) -> None:
+        taken.append(wired.place)
+
+    async def close() -> None:
+        taken.append("closed")
+
+    monkeypatch.setattr("entourage.operations.ruling.open_moves", lambda _: left)
+    monkeypatch.setattr("entourage.operations.ruling.wire", lambda at: SimpleNamespace(place=at, close=close))
+    monkeypatch.setattr("entourage.operations.ruling.take_over", take_over)
+    assert entourage("run", "--rules", file_of(RULES), "--once").exit_code == 0
+    assert taken == [place, "closed"]
+
+
 # explain
+
+
+def test_of_many_services_explain_wants_to_know_which(two_services: None) -> None:
+    result = entourage("explain", "--rules", file_of(RULES))
+    assert result.exit_code == 2
+    assert result.stderr == f"entourage: lab {LAB} has 2 services: shop, blue; say which\n"
 
 
 def test_explain_shows_what_each_rule_sees_and_says_and_changes_nothing(
@@ -391,6 +413,13 @@ def test_decisions_are_listed_the_latest_first_with_what_came_of_them(three: lis
     assert "copy fw: link down" in words
     assert "follow → west" in words
     assert len(three) == 3
+
+
+def test_decisions_of_a_service_that_is_gone_are_there_still(three: list[int], place: Any) -> None:
+    place.service = replace(SERVICE, id=ServiceId("blue"))
+    answer = json.loads(entourage("decisions", "shop", "--json").stdout)
+    assert [each["number"] for each in answer["decisions"]] == three[::-1]
+    assert entourage("decisions", "blue").stdout == f"{EMPTY_LINE}\n"
 
 
 def test_decisions_as_json(three: list[int]) -> None:

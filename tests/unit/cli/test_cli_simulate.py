@@ -4,12 +4,13 @@ import json
 from dataclasses import replace
 
 import pytest
-from cli_world import entourage, not_root
+from cli_world import entourage, not_root, plain_output
 
 from entourage.cli import simulating
 from entourage.twin import Run, simulate
 
 ordinary = pytest.fixture(autouse=True)(not_root)
+plain = pytest.fixture(autouse=True)(plain_output)
 BROKEN = 3
 
 

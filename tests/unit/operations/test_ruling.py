@@ -469,3 +469,6 @@ def test_a_lab_that_is_gone_ends_the_run_with_its_message(world: World) -> None:
 
     with pytest.raises(LabError, match="lab lab1 is gone"):
         world.run(FOLLOW, after=[1] * 5, then=gone)
+
+
+# Replicas.

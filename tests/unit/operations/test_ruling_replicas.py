@@ -1,4 +1,4 @@
-"""The loop of rules keeps replicas meanwhile."""
+"""The loop of rules keeps the replicas of services that want some."""
 
 import asyncio
 from collections.abc import Iterator

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
+from entourage.rules.condition import TEXTS as LOOKS_INTO
 from entourage.rules.condition import ConditionError, read_condition
 from entourage.rules.observations import BY_PATH, Kind
 from entourage.rules.trying import check
@@ -173,8 +174,9 @@ def test_where_all_values_are_known_never_true_is_said_exactly_when_it_is_so(tex
 @given(joined(OPEN_ATOMS))
 @UNHURRIED
 def test_what_contradicts_itself_is_found(text: str) -> None:
-    names = read_condition(text).names
-    assume(len(names) <= 2)
+    condition = read_condition(text)
+    # With more there may be too many combinations of texts to try, and then it is not decided.
+    assume(len(condition.names) <= (1 if condition.functions & LOOKS_INTO else 2))
     assume(not any(f"({name})" in text for name in ("member.site", "service.id")))
     assert is_refused_as_never_true(f"{text} && !({text})")
 
