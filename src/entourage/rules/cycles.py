@@ -152,15 +152,20 @@ def _ways_to_lie(infrastructure: Infrastructure, service: Service) -> Iterator[t
 
 
 def _times(rules: RuleSet) -> list[float]:
-    """Moments that differ in what the rules see of the clock: hours, days, and beginnings of windows."""
-    names = {name for rule in rules.rules if rule.condition is not None for name in rule.condition.names}
+    """Moments that differ in what the rules can tell of the clock: about numbers in expressions, in windows and out."""
+    clocks = [rule.condition for rule in rules.rules if rule.condition is not None]
+    names = {name for each in clocks for name in each.names}
+    near = {int(number) + step for each in clocks for number in each.numbers for step in (-1, 0, 1)} | {0}
     windows = [window for rule in rules.rules for window in (*rule.within, *((rule.at,) if rule.at else ()))]
-    every_day = "now.weekday" in names or any(len(window.days) < 7 for window in windows)
-    hours = range(24) if names & {"now.hour", "now.minute"} else range(1)
-    minutes = {60 * hour for hour in hours} | {window.start for window in windows}
+    hours = {hour for hour in near if 0 <= hour < 24} if names & {"now.hour", "now.minute"} else {0}
+    minutes = {60 * hour for hour in hours} | {each % 1440 for w in windows for each in (w.start, w.end)}
+    days = {day for day in near if 0 <= day < 7} if "now.weekday" in names else {0}
+    days |= {min(window.days) for window in windows}
+    days |= {min(out) for window in windows if (out := frozenset(range(7)) - window.days)}
     monday = _MONDAY.replace(tzinfo=rules.zone)
-    days = range(7 if every_day else 1)
-    return [(monday + timedelta(days=day, minutes=each)).timestamp() for day in days for each in sorted(minutes)]
+    return [
+        (monday + timedelta(days=day, minutes=each)).timestamp() for day in sorted(days) for each in sorted(minutes)
+    ]
 
 
 def _traffic(rules: RuleSet) -> tuple[float, ...]:
