@@ -113,7 +113,8 @@ def test_what_cannot_be_is_refused(entourage: Entourage, moved: dict[str, Any]) 
 def test_an_interrupted_move_is_put_back_and_a_second_one_beside_it_refused(
     entourage: Entourage, moved: dict[str, Any]
 ) -> None:
-    with entourage.begin("move", "--to", moved["source"], "--sessions", "0") as moving:
+    # It is held, so that it has not ended when the others come, however slow they are.
+    with entourage.begin("move", "--to", moved["source"], "--sessions", "0", "--hold") as moving:
         assert moving.stdout is not None
         for line in moving.stdout:
             if "copied" in line:

@@ -235,6 +235,7 @@ def test_a_mirror_from_or_to_an_impostor_fails_and_the_source_goes_on(machines: 
             certify(machines, impostor, AUTHORITY)
 
 
+@pytest.mark.alone  # it connects to a fixed port
 def test_an_export_tells_nobody_anything_in_the_clear(machines: LonelyMachines) -> None:
     async def work() -> None:
         async with running(machines) as driver:

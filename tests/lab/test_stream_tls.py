@@ -33,7 +33,7 @@ from entourage.ports.conformance import HypervisorConformance
 from entourage.ports.errors import DriverError
 from entourage.ports.hypervisor import Capability, RunState
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.alone]
 
 LONG_AGO = datetime(2021, 1, 1, tzinfo=UTC)
 # Each of them moves state over the stream in another way; what does not is tried without TLS.
