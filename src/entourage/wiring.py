@@ -39,14 +39,13 @@ class Wired:
 
 def replication_of(place: Place) -> Replication:
     """What keeps replicas of the lab's disks. It keeps nothing open, so that there is nothing to close."""
-    hosts = tuple(host.id for site in place.infrastructure.sites for host in site.hosts)
-    return QemuReplication(place, QemuHypervisor(place, accel=place.accel), hosts=hosts)
+    return QemuReplication(place, QemuHypervisor(place, accel=place.accel), hosts=tuple(place.hosts()))
 
 
 def wire(place: Place, *, only_look: bool = False) -> Wired:
     """Drivers for the lab. With `only_look` the hypervisor is asked over its spare monitors, beside one who acts."""
     fabric = place.fabric
-    hosts = [host.id for site in place.infrastructure.sites for host in site.hosts]
+    hosts = place.hosts()
     hypervisor = QemuHypervisor(place, accel=place.accel, only_look=only_look)
     ingress = FrrIngress(fabric.edge_routers(), near=fabric.regions_near())
     segments = VxlanSegments(fabric.segment_endpoints(), devices=fabric.segment_devices())

@@ -37,7 +37,7 @@ async def start_missing_guards(wired: Wired, shown: Shown) -> None:
 
     LabError if one does not start.
     """
-    hosts = [host.id for site in wired.place.infrastructure.sites for host in site.hosts]
+    hosts = wired.place.hosts()
     are_there = await asyncio.gather(*(wired.guard.is_there(host) for host in hosts))
     missing = [host for host, is_there in zip(hosts, are_there, strict=True) if not is_there]
     if missing:

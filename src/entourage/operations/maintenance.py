@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from entourage.lab.errors import LabError
+from entourage.lab.kept import write_whole
 from entourage.lab.place import Lab
 from entourage.model.ids import HostId
 from entourage.operations.words import UnknownNameError
@@ -65,9 +66,7 @@ def hosts_named(lab: Lab, words: list[str]) -> list[HostId]:
 
 def _write(lab: Lab, hosts: Mapping[HostId, Maintenance]) -> None:
     path = lab.run_dir / _FILE
-    new = path.with_suffix(".new")
     try:
-        new.write_text(json.dumps({host: asdict(each) for host, each in hosts.items()}))
-        new.replace(path)
+        write_whole(path, json.dumps({host: asdict(each) for host, each in hosts.items()}))
     except OSError as error:
         raise LabError(f"{path} cannot be written: {error.strerror}") from error

@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from entourage.lab.errors import LabError
+from entourage.lab.kept import write_whole
 from entourage.lab.leftovers import exclusive_replication, is_being_replicated
 from entourage.lab.place import Place
 from entourage.model.ids import HostId, MemberId, site_of
@@ -55,7 +56,7 @@ def replica_states(place: Place) -> list[ReplicaState]:
     states = []
     for member in place.service.replicated():
         assert rpo_s is not None
-        found = [(host, last) for host in _hosts(place) if (last := replication.generation(member.id, host))]
+        found = [(host, last) for host in place.hosts() if (last := replication.generation(member.id, host))]
         host, last = max(found, key=lambda each: each[1].taken_at, default=(None, None))
         problem = absent or problems.get(member.id)
         states.append(ReplicaState(member=member.id, rpo_s=rpo_s, host=host, generation=last, problem=problem))
@@ -169,7 +170,7 @@ class Keeper:
     async def _remove_others(self, member: MemberId, *, kept: HostId) -> None:
         """Of the replicas that were kept while the member ran elsewhere none is as fresh."""
         if self._kept.get(member) != kept:
-            for host in _hosts(self._place):
+            for host in self._place.hosts():
                 if host != kept:
                     await self._replication.remove(member, host)
             self._kept[member] = kept
@@ -179,14 +180,8 @@ class Keeper:
             return
         self._tell(f"{member}: {problem or 'its replica is as it is wanted'}")
         self._problems = {m: p for m, p in {**self._problems, member: problem}.items() if p is not None}
-        aside = _problems(self._place).with_suffix(".new")
         with suppress(FileNotFoundError):  # the lab is just gone
-            aside.write_text(json.dumps(self._problems))
-            aside.rename(_problems(self._place))
-
-
-def _hosts(place: Place) -> list[HostId]:
-    return [host.id for site in place.infrastructure.sites for host in site.hosts]
+            write_whole(_problems(self._place), json.dumps(self._problems))
 
 
 def _read_problems(place: Place) -> dict[str, str]:

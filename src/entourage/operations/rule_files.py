@@ -1,12 +1,12 @@
 """The rules that are in force in a lab, and what their loop remembers: files beside the lab's record."""
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from entourage.lab.errors import LabError
+from entourage.lab.kept import write_whole
 from entourage.lab.place import Lab
 from entourage.rules.cycles import find_cycle
 from entourage.rules.memory import Memory, memory_from_json, memory_to_json
@@ -88,10 +88,8 @@ def kept_memory(lab: Lab) -> Memory:
 
 def _write(path: Path, data: dict[str, Any]) -> None:
     """All or nothing: a reader finds the file before or after."""
-    new = path.with_suffix(".new")
     try:
-        new.write_text(json.dumps(data))
-        os.replace(new, path)
+        write_whole(path, json.dumps(data))
     except OSError as error:
         raise LabError(f"{path} cannot be written: {error.strerror}") from error
 

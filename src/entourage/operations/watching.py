@@ -130,7 +130,8 @@ class Watcher:
                 broken_promises=each.broken,
                 licence_violations=each.violations,
                 free_licences=each.free_licences,
-                replicas=replica_moments(each.place),
+                # They are asked for by failovers alone, and looked up in files.
+                replicas=replica_moments(each.place) if self.sites.lost else {},
             )
             for service, each in self._watched.items()
         }

@@ -218,14 +218,14 @@ class _Deciding:
         taken: str | None = None  # by which rule
         for rule, about, wrong in true:
             if wrong is not None:
-                self._say(rule, facts, about, Verdict.CANNOT, wrong)
+                self.decisions.append(_decision(rule, facts, about, Verdict.CANNOT, wrong))
             elif rule in refusing:
-                self._say(rule, facts, about, Verdict.DO, "other rules may not move it")
+                self.decisions.append(_decision(rule, facts, about, Verdict.DO, "other rules may not move it"))
             elif waits := self._waits(rule, facts, lasted[rule.name]) or self._cannot_move_yet(rule, facts, taken):
-                self._say(rule, facts, about, Verdict.WAIT, *waits)
+                self.decisions.append(_decision(rule, facts, about, Verdict.WAIT, *waits))
             elif refusing and rule.do.act.moves:
                 reasons = [f"rule {each.name} refuses it: {each.when.value}" for each in refusing]
-                self._say(rule, facts, about, Verdict.CANNOT, *reasons)
+                self.decisions.append(_decision(rule, facts, about, Verdict.CANNOT, *reasons))
             else:
                 taken = self._decide_now(rule, facts, about) or taken
 
@@ -233,8 +233,10 @@ class _Deciding:
         """Nothing is to be waited for. The rule's name if it moves the service."""
         if rule.do.act is Act.FAIL_OVER:
             decision = self._failed_over(rule, facts, about)
+        elif rule.do.act.moves:
+            decision = self._planned(rule, facts, about)
         else:
-            decision = self._planned(rule, facts, about) if rule.do.act.moves else _simple(rule, facts, about)
+            decision = _decision(rule, facts, about, Verdict.DO)
         self.decisions.append(decision)
         if decision.verdict is not Verdict.DO:
             return None
@@ -303,27 +305,15 @@ class _Deciding:
                 resident=facts.seen.in_use,
             )
             if isinstance(planned, Plan):
-                return Decision(
-                    rule=rule.name,
-                    service=facts.service,
-                    action=rule.do,
-                    verdict=Verdict.DO,
-                    about=about,
-                    reasons=(planned.strategy_reason,),
+                return replace(
+                    _decision(rule, facts, about, Verdict.DO, planned.strategy_reason),
                     target=target,
                     members=members,
                     predicted_s=planned.total_s,
                 )
             reasons += _against(planned)
             is_hopeless = is_hopeless or planned.verdict.code.outlook is not Outlook.NOTHING_TO_DO
-        return Decision(
-            rule=rule.name,
-            service=facts.service,
-            action=rule.do,
-            verdict=Verdict.CANNOT if is_hopeless else Verdict.WAIT,
-            about=about,
-            reasons=tuple(reasons),
-        )
+        return _decision(rule, facts, about, Verdict.CANNOT if is_hopeless else Verdict.WAIT, *reasons)
 
     def _failed_over(self, rule: Rule, facts: Facts, about: Occurrence) -> Decision:
         """The decision on a failover: who may act, and whether it can be done."""
@@ -349,12 +339,8 @@ class _Deciding:
                 replicas=facts.seen.replicas,
             )
             if isinstance(planned, FailoverPlan):
-                return Decision(
-                    rule=rule.name,
-                    service=facts.service,
-                    action=rule.do,
-                    verdict=Verdict.DO,
-                    about=about,
+                return replace(
+                    _decision(rule, facts, about, Verdict.DO),
                     target=target,
                     predicted_s=planned.predicted_s,
                     failover=planned,
@@ -362,14 +348,7 @@ class _Deciding:
             reasons += _against(planned)
         if not targets:
             reasons += self._view.why_not.get(lost, ()) or (f"nobody may act for {lost}",)
-        return Decision(
-            rule=rule.name,
-            service=facts.service,
-            action=rule.do,
-            verdict=Verdict.CANNOT if may_act else Verdict.WAIT,
-            about=about,
-            reasons=tuple(reasons),
-        )
+        return _decision(rule, facts, about, Verdict.CANNOT if may_act else Verdict.WAIT, *reasons)
 
     def _rtt(self, one: SiteId, other: SiteId) -> float:
         try:
@@ -401,21 +380,11 @@ class _Deciding:
         )
         return [(site, None) for _, site in links], None if links else f"no other site is up that {here} has a link to"
 
-    def _say(self, rule: Rule, facts: Facts, about: Occurrence, verdict: Verdict, *reasons: str) -> None:
-        self.decisions.append(
-            Decision(
-                rule=rule.name,
-                service=facts.service,
-                action=rule.do,
-                verdict=verdict,
-                about=about,
-                reasons=reasons,
-            )
-        )
 
-
-def _simple(rule: Rule, facts: Facts, about: Occurrence) -> Decision:
-    return Decision(rule=rule.name, service=facts.service, action=rule.do, verdict=Verdict.DO, about=about)
+def _decision(rule: Rule, facts: Facts, about: Occurrence, verdict: Verdict, *reasons: str) -> Decision:
+    return Decision(
+        rule=rule.name, service=facts.service, action=rule.do, verdict=verdict, about=about, reasons=reasons
+    )
 
 
 def _against(refusal: Refusal) -> list[str]:

@@ -134,7 +134,3 @@ class RuleSet:
     zone: ZoneInfo
     webhooks: Mapping[str, Webhook] = field(default_factory=dict)
     commands: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-
-    def watching(self, events: frozenset[Event]) -> bool:
-        """Whether any rule looks at one of these events."""
-        return any(rule.when in events for rule in self.rules)

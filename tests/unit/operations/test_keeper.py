@@ -34,6 +34,10 @@ class FakePlace:
     infrastructure: Any = INFRASTRUCTURE
     service: Any = SERVICE
 
+    def hosts(self) -> list[HostId]:
+        """All of them."""
+        return [host.id for site in self.infrastructure.sites for host in site.hosts]
+
 
 @dataclass
 class FakeReplication:
