@@ -16,7 +16,7 @@ from pathlib import Path
 
 from entourage.drivers.netns import RUN_DIR, remove_name
 from entourage.lab import names
-from entourage.lab.errors import LabError
+from entourage.lab.errors import BusyError, LabError
 
 _DIE_WITHIN = 10.0  # seconds; a killed process ends at once unless the kernel itself is stuck
 
@@ -57,7 +57,7 @@ def remove_spaces(spaces: list[Path]) -> None:
 
 @contextmanager
 def exclusive(lab: str) -> Iterator[None]:
-    """Hold the lab against every other process that brings it up or down; LabError if one does now."""
+    """Hold the lab against every other process that brings it up or down; BusyError if one does now."""
     taken = f"lab {lab} is being brought up or down by another process; wait until it is done"
     with _held(f"entourage-lab-{lab}", taken=taken):
         yield
@@ -65,7 +65,7 @@ def exclusive(lab: str) -> Iterator[None]:
 
 @contextmanager
 def exclusive_move(lab: str) -> Iterator[None]:
-    """Hold the lab's members against every other process that moves or makes them; LabError if one does now."""
+    """Hold the lab's members against every other process that moves or makes them; BusyError if one does now."""
     taken = (
         f"a move is under way in lab {lab}, or a service is made or taken away; "
         "wait until it is done, or end it: Ctrl-C there puts everything back"
@@ -76,7 +76,7 @@ def exclusive_move(lab: str) -> Iterator[None]:
 
 @contextmanager
 def exclusive_rules(lab: str) -> Iterator[None]:
-    """Hold the lab's rules against every other process that acts by them; LabError if one does now."""
+    """Hold the lab's rules against every other process that acts by them; BusyError if one does now."""
     with _held(
         f"entourage-rules-{lab}", taken=f"the rules of lab {lab} are acted on already, by another entourage run"
     ):
@@ -94,7 +94,7 @@ def _move_lock(lab: str) -> str:
 
 @contextmanager
 def exclusive_replication(lab: str, service: str) -> Iterator[None]:
-    """Hold the lab's replicas against every other process that brings them up to date; LabError if one does now."""
+    """Hold the lab's replicas against every other process that brings them up to date; BusyError if one does now."""
     taken = f"the disks of {service} in lab {lab} are being replicated by another process already"
     with _held(_replication_lock(lab, service), taken=taken):
         yield
@@ -121,7 +121,7 @@ def _held(name: str, *, taken: str) -> Iterator[None]:
         holder.bind(f"\0{name}")
     except OSError as error:
         holder.close()
-        raise LabError(taken) from error
+        raise BusyError(taken) from error
     with holder:
         yield
 

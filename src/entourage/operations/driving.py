@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 from entourage.drivers.driving import DrivingRight, TakenError, is_driven
 from entourage.drivers.records import RecordsError
-from entourage.lab.errors import LabError
+from entourage.lab.errors import BusyError, LabError
 from entourage.lab.guards import start_guards
 from entourage.lab.leftovers import exclusive_move, is_being_moved
 from entourage.lab.place import Lab
@@ -16,12 +16,12 @@ from entourage.wiring import Wired
 
 @asynccontextmanager
 async def driving(place: Lab) -> AsyncIterator[DrivingRight]:
-    """Hold the lab's members against every other process that moves them; LabError if one does now."""
+    """Hold the lab's members against every other process that moves them; BusyError if one does now."""
     with exclusive_move(place.name):
         try:
             right = await DrivingRight.take(place.moves_url)
         except TakenError as error:
-            raise LabError(
+            raise BusyError(
                 f"a move is under way in lab {place.name}, driven by {error}; wait until it is done"
             ) from error
         except RecordsError as error:

@@ -1,17 +1,19 @@
 """Rules at work: look, decide, act, and keep every decision. `entourage run` is this loop."""
 
 import asyncio
+import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from entourage.drivers.decisions import DecisionRecords
+from entourage.drivers.decisions import DecisionRecords, KeptDecision
 from entourage.drivers.records import RecordsError
+from entourage.engine.known import KnownMove
 from entourage.lab.agents import client
-from entourage.lab.errors import LabError
+from entourage.lab.errors import BusyError, LabError
 from entourage.lab.place import Lab, Place
 from entourage.model.ids import ServiceId
 from entourage.operations.deeds import notify, run_command
@@ -100,35 +102,38 @@ class Ruling:
     async def _take_over(self) -> None:
         """Bring to its end what one before us has begun, and say so beside its decision."""
         unfinished = self.records.unfinished()
-        # The hosts' guards may have somebody bring it to its end already.
-        while is_being_driven(self.lab):  # noqa: ASYNC110 - another process's
-            await asyncio.sleep(LOOK_EVERY_S)
-        for service in sorted({move.document["service"] for move in open_moves(self.lab)}):
-            wired = wire(self.lab.place(service))
-            try:
-                await take_over(wired, Shown(progress=self.tell.progress, phase=self.tell.phase))
-            finally:
-                await wired.close()
+        await self._end_open_moves()
         moves = all_moves(self.lab)
         for kept in unfinished:
-            act = kept.document["action"].partition(" ")[0]
-            if act == Act.FAIL_OVER.value:
-                tell_again = f"decision {kept.number} was begun by another run: it is gone on with"
-                self.tell.note(tell_again)
-                self._end(kept.number, await self._failed_over(plan_from_json(kept.document["failover"])))
+            match Act(kept.document["action"].partition(" ")[0]):
+                case Act.FAIL_OVER:
+                    self.tell.note(f"decision {kept.number} was begun by another run: it is gone on with")
+                    self._end(kept.number, await self._failed_over(plan_from_json(kept.document["failover"])))
+                case Act.NOTIFY:
+                    self._begin_deed(kept.number, kept.document)  # told twice is better than never; its id is the same
+                case Act.RUN:
+                    self._end(kept.number, {"outcome": "interrupted", "reason": "its run was ended meanwhile"})
+                case _:
+                    self._end(kept.number, _outcome_of_move(kept, moves))
+
+    async def _end_open_moves(self) -> None:
+        """Whatever is open comes to its end: by us, or by whom the hosts' guards have called when its driver died."""
+        while True:
+            while is_being_driven(self.lab):  # noqa: ASYNC110 - another process's
+                await asyncio.sleep(LOOK_EVERY_S)
+            try:
+                for service in sorted({move.document["service"] for move in open_moves(self.lab)}):
+                    await self._end_moves_of(service)
+            except BusyError:  # somebody was quicker than we
                 continue
-            if act == Act.NOTIFY.value:
-                self._begin_deed(kept.number, kept.document)  # told twice is better than never; its id is the same
-                continue
-            if act == Act.RUN.value:
-                self._end(kept.number, {"outcome": "interrupted", "reason": "its run was ended meanwhile"})
-                continue
-            later = [move for move in moves if move.began >= kept.at and move.document["service"] == kept.service]
-            last = later[-1] if later else None
-            outcome = "nothing was begun" if last is None else (last.ended or {}).get("outcome", "open")
-            self._end(
-                kept.number, {"outcome": outcome, "interrupted": True, "move": None if last is None else last.move}
-            )
+            return
+
+    async def _end_moves_of(self, service: ServiceId) -> None:
+        wired = wire(self.lab.place(service))
+        try:
+            await take_over(wired, Shown(progress=self.tell.progress, phase=self.tell.phase))
+        finally:
+            await wired.close()
 
     async def _act(
         self, decided: Decided, view: View, watcher: Watcher, interruption: Interruption, enough: asyncio.Event
@@ -298,6 +303,19 @@ class Ruling:
             "total_s": document["total_s"],
             "predicted_s": document["predicted"]["total_s"],
         }
+
+
+def _outcome_of_move(kept: KeptDecision, moves: Sequence[KnownMove]) -> dict[str, Any]:
+    """What came of a decision to move: the end of the first move of its service that was begun after it.
+
+    When a move was begun is known in whole seconds only.
+    """
+    began = math.floor(kept.at)
+    later = [move for move in moves if move.began >= began and move.document["service"] == kept.service]
+    if not later:
+        return {"outcome": "nothing was begun", "interrupted": True, "move": None}
+    first = later[-1]  # they are listed the latest first
+    return {"outcome": (first.ended or {}).get("outcome", "open"), "interrupted": True, "move": first.move}
 
 
 def _without_numbers(reasons: tuple[str, ...]) -> tuple[str, ...]:

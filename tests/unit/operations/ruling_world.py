@@ -67,6 +67,7 @@ class World:
     moves: list[Any] = field(default_factory=list)
     news: list[Mapping[str, Any]] = field(default_factory=list)
     notes: Noting = field(default_factory=Noting)
+    on_take_over: Callable[[], None] | None = None
     on_move: Callable[[], dict[str, Any]] | None = None
     on_failover: Callable[[], dict[str, Any]] | None = None
     on_notify: Callable[[int], Any] | None = None
@@ -202,6 +203,8 @@ class World:
         pass
 
     async def _take_over(self, *_: Any) -> None:
+        if self.on_take_over is not None:
+            self.on_take_over()
         self.recovered += 1
 
     async def _run_move(self, _: Any, request: Any, **__: Any) -> dict[str, Any]:

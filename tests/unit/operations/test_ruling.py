@@ -11,7 +11,7 @@ import pytest
 from ruling_world import COMMAND, EAST, HOOK, INFRASTRUCTURE, MODULE, REPORT, WEST, World
 
 from entourage.drivers.records import RecordsError
-from entourage.lab.errors import LabError
+from entourage.lab.errors import BusyError, LabError
 from entourage.model.ids import HostId, MemberId, ServiceId
 from entourage.operations.moves import RefusedError
 from entourage.operations.rule_files import keep_memory, kept_memory
@@ -286,6 +286,33 @@ def test_a_move_that_another_process_drives_is_waited_for(world: World, monkeypa
     world.others_drive = 3
     world.run(FOLLOW)
     assert (world.others_drive, world.looks) == (0, 1)
+
+
+def test_whoever_is_quicker_to_end_an_open_move_is_waited_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(f"{MODULE}.LOOK_EVERY_S", 0)
+    (of_another,) = world.moves = [SimpleNamespace(move="shop-9", began=1.0, document={"service": "shop"}, ended=None)]
+
+    def is_quicker() -> None:
+        world.others_drive = 3
+        of_another.ended = {"outcome": "rolled-back"}
+        raise BusyError("a move is under way")
+
+    world.on_take_over = is_quicker
+    world.run(FOLLOW)
+    assert (world.recovered, world.others_drive, world.looks) == (0, 0, 1)
+
+
+def test_a_move_is_found_that_began_in_the_same_second_as_it_was_decided(world: World) -> None:
+    unfinished(world, "follow")
+    (kept,) = world.kept()
+    earlier, its_own = (
+        SimpleNamespace(move=move, began=began, document={"service": "shop"}, ended={"outcome": move})
+        for move, began in (("shop-8", kept.at - 1), ("shop-9", float(int(kept.at))))
+    )
+    world.moves += [its_own, earlier]  # as they are listed
+    world.run(FOLLOW)
+    (kept,) = world.kept()
+    assert kept.outcome == {"outcome": "shop-9", "interrupted": True, "move": "shop-9"}
 
 
 def _assert_recovered(world: World) -> None:
