@@ -29,9 +29,9 @@ from entourage.drivers.quorum.config import (
     read_config,
 )
 from entourage.drivers.quorum.ledger import read_ledger, write_ledger
-from entourage.drivers.quorum.sockets import connect, listen
 from entourage.drivers.quorum.telling import status
 from entourage.drivers.quorum.wire import Post
+from entourage.drivers.sockets import connect, listen
 from entourage.model.ids import ServiceId, SiteId
 from entourage.quorum import AgentId, advance, begin
 from entourage.quorum.judging import condition

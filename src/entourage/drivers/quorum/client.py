@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from entourage.drivers.quorum.config import CONTROL
-from entourage.drivers.quorum.sockets import connect
+from entourage.drivers.sockets import connect
 from entourage.model.ids import ServiceId, SiteId
 from entourage.ports.errors import PermanentError, TemporaryError
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from entourage.drivers.quorum.config import WARDEN, AgentConfig, Log, come_first, now, read_config
 from entourage.drivers.quorum.fencing import SiteFence
-from entourage.drivers.quorum.sockets import listen
+from entourage.drivers.sockets import listen
 from entourage.ports.errors import DriverError
 
 _AGAIN_S = 0.2  # from one round of fencing to the next

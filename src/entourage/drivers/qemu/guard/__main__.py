@@ -12,6 +12,7 @@ from pathlib import Path
 from entourage.drivers.qemu.guard.server import Guard, Log
 from entourage.drivers.qemu.guard.successor import Successor
 from entourage.drivers.qemu.process import GUARD_SOCKET
+from entourage.drivers.sockets import listen
 
 LOG = "guard.jsonl"
 SUCCESSOR_LOG = "successor.log"
@@ -27,7 +28,7 @@ def main(arguments: list[str]) -> int:
         return 2
     try:
         os.chdir(arguments[0])  # a socket's path has at most 107 bytes: from here on they are short
-        listener = _listen(GUARD_SOCKET)
+        listener = listen(GUARD_SOCKET, another="another guard looks after it")
         log = Log(Path(LOG))
     except OSError as error:
         print(f"guard: {arguments[0]}: {error.strerror or error}", file=sys.stderr)  # noqa: T201
@@ -53,22 +54,6 @@ async def _run(listener: socket.socket, log: Log, command: Sequence[str]) -> Non
     server.close()
     log.note("ended")
     log.close()
-
-
-def _listen(path: str) -> socket.socket:
-    """A listening socket for this user only, also where a guard that was killed has left its own."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as other:
-        if other.connect_ex(path) == 0:
-            raise OSError(0, "another guard looks after it")
-    Path(path).unlink(missing_ok=True)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    old_mask = os.umask(0o077)
-    try:
-        listener.bind(path)
-    finally:
-        os.umask(old_mask)
-    listener.listen()
-    return listener
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Unix sockets of the agents: listening where one that was killed has left its own, and connecting by any path."""
+"""Unix sockets of guards and agents: listening where a killed one has left its own, and connecting by any path."""
 
 import asyncio
 import os
