@@ -135,6 +135,8 @@ class DrivingRight:
             with suppress(SQLAlchemyError):
                 mine = rights.update().where(rights.c.number == self._number)
                 self._connection.execute(mine.values(is_held=False))
+                # The session's end would do it, too, but the server sees that only after we have gone on.
+                self._connection.execute(sa.select(sa.func.pg_advisory_unlock(_LOCK)))
         self._close()
 
     def _drop(self) -> None:
