@@ -1,6 +1,7 @@
 """`entourage run`, `explain`, `rules` and `decisions`."""
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from datetime import datetime
 from typing import Any
 
@@ -34,8 +35,11 @@ def run_rules(wanted: Run) -> None:
     text = _rules_of(lab, wanted)
     rules = text.parse(lab)
     check_deeds(rules)
-    with exclusive_rules(lab.name), telling(as_json=wanted.as_json) as tell:
-        put_in_force(lab, text)
+    # Who only decides may do so beside a run that acts, and leaves it its rules.
+    alone = nullcontext() if wanted.only_decide else exclusive_rules(lab.name)
+    with alone, telling(as_json=wanted.as_json) as tell:
+        if not wanted.only_decide:
+            put_in_force(lab, text)
         records = DecisionRecords(lab.moves_url)
         try:
             ruling = Ruling(

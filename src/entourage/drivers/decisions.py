@@ -61,9 +61,12 @@ class DecisionRecords:
         """Let go of the database."""
         self._engine.dispose()
 
-    def keep(self, service: str, document: Mapping[str, Any]) -> int:
-        """Keep a decision; its number."""
-        row = _decided.insert().values(at=time.time(), service=service, document=json.dumps(document))
+    def keep(self, service: str, document: Mapping[str, Any], *, outcome: Mapping[str, Any] | None = None) -> int:
+        """Keep a decision; its number. With an `outcome` nobody will act on it."""
+        now = time.time()
+        row = _decided.insert().values(at=now, service=service, document=json.dumps(document))
+        if outcome is not None:
+            row = row.values(ended=now, outcome=json.dumps(outcome))
         try:
             with self._engine.begin() as connection:
                 (number,) = connection.execute(row).inserted_primary_key or (0,)

@@ -1,8 +1,11 @@
 """Hosts that are to be left: somebody wants to work on them. Nothing is placed there, and rules may evacuate them."""
 
+import fcntl
 import json
+import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 
 from entourage.lab.errors import LabError
@@ -36,14 +39,16 @@ def in_maintenance(lab: Lab) -> dict[HostId, Maintenance]:
 
 def begin_maintenance(lab: Lab, hosts: list[HostId], reason: str) -> None:
     """From now on these are to be left; those that are already keep their time. LabError if that cannot be kept."""
-    known = in_maintenance(lab)
-    new = {host: Maintenance(since=time.time(), reason=reason) for host in hosts if host not in known}
-    _write(lab, {**known, **new})
+    with _one_writes(lab):
+        known = in_maintenance(lab)
+        new = {host: Maintenance(since=time.time(), reason=reason) for host in hosts if host not in known}
+        _write(lab, {**known, **new})
 
 
 def end_maintenance(lab: Lab, hosts: list[HostId]) -> None:
     """These may be used again. LabError if that cannot be kept."""
-    _write(lab, {host: each for host, each in in_maintenance(lab).items() if host not in hosts})
+    with _one_writes(lab):
+        _write(lab, {host: each for host, each in in_maintenance(lab).items() if host not in hosts})
 
 
 def usable(lab: Lab, loads: Mapping[HostId, HostLoad]) -> dict[HostId, HostLoad]:
@@ -62,6 +67,20 @@ def hosts_named(lab: Lab, words: list[str]) -> list[HostId]:
             raise UnknownNameError("host", word, hosts, where=f"lab {lab.name}")
         found += these
     return found
+
+
+@contextmanager
+def _one_writes(lab: Lab) -> Iterator[None]:
+    """Others wait: what they add is added to what we have written."""
+    try:
+        folder = os.open(lab.run_dir, os.O_RDONLY)
+    except OSError as error:
+        raise LabError(f"{lab.run_dir / _FILE} cannot be written: {error.strerror}") from error
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)  # it ends with the process, however that ends
+        yield
+    finally:
+        os.close(folder)
 
 
 def _write(lab: Lab, hosts: Mapping[HostId, Maintenance]) -> None:

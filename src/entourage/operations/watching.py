@@ -91,8 +91,8 @@ class Watcher:
         known = self._watched.get(service)
         place = self.lab.place(service) if known is None else known.place
         present = await asyncio.to_thread(_present, place)
-        if known is not None and present == known.present and known.is_settled:
-            if elapsed - known.states_at < _STATES_EVERY_S:
+        if known is not None and present == known.present:
+            if known.is_settled and elapsed - known.states_at < _STATES_EVERY_S:
                 return
             if elapsed - known.routes_at < _ROUTES_EVERY_S and await _states(place, present) == known.seen.copies:
                 known.states_at = elapsed

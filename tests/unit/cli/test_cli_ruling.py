@@ -26,6 +26,7 @@ from entourage.drivers.decisions import DecisionRecords, KeptDecision
 from entourage.drivers.records import sqlite_url
 from entourage.engine.known import KnownMove
 from entourage.lab.errors import LabError
+from entourage.lab.leftovers import exclusive_rules
 from entourage.lab.place import Place
 from entourage.model.ids import ServiceId
 from entourage.operations.moves import RefusedError
@@ -225,6 +226,21 @@ def test_run_as_json_is_a_line_for_each_decision(moved: dict[str, str]) -> None:
     follow, *_ = [json.loads(line) for line in result.stdout.splitlines()]
     assert (follow["rule"], follow["verdict"], follow["target"]) == ("follow", "do", "west")
     assert follow["about"] == "member-moved: web1 on west/h1"
+
+
+def test_who_only_decides_leaves_the_rules_in_force_and_a_run_that_acts_alone(
+    moved: dict[str, str], place: Place, records: DecisionRecords
+) -> None:
+    entourage("run", "--rules", file_of(RULES), "--once")
+    moved["web1"] = "west"
+    remembered = kept_memory(place)
+    Path("tried.yaml").write_text(RULES.replace("follow:", "try:"))
+    with exclusive_rules(LAB):
+        result = entourage("run", "--rules", "tried.yaml", "--once", "--only-decide")
+    assert result.exit_code == 0, result.output
+    assert ("try", "do", "only decided") in kept_by(records)
+    assert json.loads(entourage("rules", "--json").stdout)["file"] == "rules.yaml"
+    assert kept_memory(place) == remembered
 
 
 def test_nothing_that_was_only_decided_is_taken_for_begun(moved: dict[str, str], records: DecisionRecords) -> None:

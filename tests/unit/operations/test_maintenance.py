@@ -1,6 +1,7 @@
 """Hosts that are to be left: kept beside the lab, and never used for anything new."""
 
 import json
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 
 from entourage.lab.errors import LabError
+from entourage.lab.kept import write_whole
 from entourage.lab.place import Lab
 from entourage.model.ids import HostId
 from entourage.operations.maintenance import (
@@ -51,6 +53,21 @@ def test_it_is_kept_since_when_and_what_for(lab: Lab) -> None:
     kept = Maintenance(since=1000.0, reason="new memory – 64 GiB")
     assert in_maintenance(lab) == {E1: kept, W1: kept}
     assert len(list(lab.run_dir.iterdir())) == 1  # nothing half-written is left beside it
+
+
+def test_of_two_who_say_so_at_once_neither_is_lost(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = threading.Thread(target=begin_maintenance, args=(lab, [E2], "the other"))
+
+    def write_while_the_other_comes(path: Path, text: str) -> None:
+        if not other.is_alive():
+            other.start()
+            other.join(0.2)  # it cannot end before we have
+        write_whole(path, text)
+
+    monkeypatch.setattr("entourage.operations.maintenance.write_whole", write_while_the_other_comes)
+    begin_maintenance(lab, [E1], "the one")
+    other.join(10)
+    assert set(in_maintenance(lab)) == {E1, E2}
 
 
 def test_a_host_that_is_in_maintenance_already_keeps_its_time_and_reason(
