@@ -33,7 +33,7 @@ _TYPE = "io.entourage.rule.decided.v1"
 async def notify(webhook: Webhook, *, lab: str, number: int, decision: Mapping[str, Any]) -> dict[str, Any]:
     """Send the decision of that number, some times if need be, and say what came of it; never raises for a receiver."""
     at = time.time()
-    message = cloud_event(lab=lab, number=number, at=at, decision=decision)
+    message = cloud_event(lab=lab, number=number, decision=decision)
     body = json.dumps(message).encode()
     try:
         secret = _secret(webhook)
@@ -59,15 +59,18 @@ async def notify(webhook: Webhook, *, lab: str, number: int, decision: Mapping[s
     return {"outcome": "failed", "reason": f"{webhook.url}: {problem}, {_ATTEMPTS} times"}
 
 
-def cloud_event(*, lab: str, number: int, at: float, decision: Mapping[str, Any]) -> dict[str, Any]:
-    """The message. Its id is the same each time that the decision is told, so that a receiver can tell."""
+def cloud_event(*, lab: str, number: int, decision: Mapping[str, Any]) -> dict[str, Any]:
+    """The message. It is the same each time that the decision is told, so that a receiver can tell.
+
+    `decision`: with `seen_at`, the moment of what was seen, in seconds since the epoch.
+    """
     return {
         "specversion": "1.0",
         "id": f"{lab}-{number}",
         "source": f"/entourage/labs/{lab}",
         "type": _TYPE,
         "subject": decision["service"],
-        "time": datetime.fromtimestamp(at, tz=UTC).isoformat(),
+        "time": datetime.fromtimestamp(decision["seen_at"], tz=UTC).isoformat(),
         "datacontenttype": "application/json",
         "data": dict(decision),
     }

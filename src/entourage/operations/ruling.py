@@ -150,7 +150,8 @@ class Ruling:
             if decision is None:
                 continue
             is_begun = decision.verdict is Verdict.DO and self.acts and not enough.is_set()
-            number = self._keep(decision, view, is_begun=is_begun)
+            document = {**decision.to_json(), "seen_at": view.taken_at}
+            number = self._keep(decision, document, is_begun=is_begun)
             if not is_begun:
                 continue
             if decision.action.act.moves:
@@ -161,7 +162,7 @@ class Ruling:
                 self._end(number, {"outcome": "in force"})
             else:
                 self._remember(began(self.memory, decision, elapsed=time.monotonic()))
-                self._begin_deed(number, decision.to_json(), of=decision)
+                self._begin_deed(number, document, of=decision)
 
     def _decided_again(self, decision: Decision, view: View) -> Decision | None:
         """What the same rule wants to be done with the service now; None if nothing any more."""
@@ -191,8 +192,7 @@ class Ruling:
         """Whether it is to be acted on beside everything else."""
         return self.acts and decision.verdict is Verdict.DO and decision.action.act in (Act.NOTIFY, Act.RUN)
 
-    def _keep(self, decision: Decision, view: View, *, is_begun: bool) -> int:
-        document = {**decision.to_json(), "seen_at": view.taken_at}
+    def _keep(self, decision: Decision, document: dict[str, Any], *, is_begun: bool) -> int:
         is_idle = decision.verdict is Verdict.DO and not is_begun  # said at once, or the next run takes it for begun
         number = self.records.keep(decision.service, document, outcome=_ONLY_DECIDED if is_idle else None)
         self.told({"number": number, "at": time.time(), **document})
