@@ -4,7 +4,9 @@ import asyncio
 import json
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+import socket
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -13,15 +15,20 @@ import pytest
 from fabric_parts import DEADLINE_S, INFRASTRUCTURE, SERVICE, ingress_of, lab_name, require_lab
 
 from entourage.chaos.sites import cut_link, heal_link, kill_site, revive_site
+from entourage.drivers.qemu.kept import kept_disks
 from entourage.drivers.qemu.monitor import Monitor
 from entourage.drivers.qemu.process import InstancePaths, instance_paths, running_pid, start
+from entourage.drivers.sockets import connect
+from entourage.drivers.vty import Vty
+from entourage.lab import names
 from entourage.lab.accel import EMULATION
 from entourage.lab.agents import agents, client, directory_of, start_agent, start_agents
 from entourage.lab.errors import LabError
 from entourage.lab.hosted import Hosted
 from entourage.lab.kept import ServiceText
 from entourage.lab.place import Lab, Place
-from entourage.model.ids import HostId, MemberId, SiteId
+from entourage.lab.topology import ENTERPRISE_AS
+from entourage.model.ids import HostId, MemberId, ServiceId, SiteId
 from entourage.operations.quorum import look_at_quorum
 from entourage.ports.conformance.kit import wait_until
 from entourage.ports.ingress import Announcement
@@ -53,6 +60,7 @@ async def _in_lab(story: Callable[[Place], Awaitable[None]]) -> None:
     try:
         await place.fabric.up()
         await place.fabric.join()
+        place.keep(is_whole=True)
         await start_agents(place)
         for site in (EAST, WEST):
             await until(place, site, lambda told: told["right"], words=f"{site} has its right")
@@ -84,13 +92,13 @@ def noted_at(place: Place, agent: AgentId, what: str, *, of: str = "agent", abou
     return float([n for n in notes(place, agent, of=of) if n["what"] == what and n.get("of") == about][-1]["at"])
 
 
-async def takeover_of_east(place: Place) -> dict[str, Any]:
+async def takeover_of_east(place: Place, services: Sequence[ServiceId] = SERVICES) -> dict[str, Any]:
     """West's takeover of east, asked for until it is won."""
     answer: dict[str, Any] = {}
 
     async def won() -> bool:
         nonlocal answer
-        answer = await client(place, agent_of(WEST)).take_over(EAST, SERVICES)
+        answer = await client(place, agent_of(WEST)).take_over(EAST, services)
         return "won" in answer
 
     await wait_until(won, words="west may act for east", deadline_s=DEADLINE_S)
@@ -99,14 +107,14 @@ async def takeover_of_east(place: Place) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def member(place: Place, host: HostId) -> AsyncIterator[InstancePaths]:
+async def member(place: Place, host: HostId, name: str = "web1") -> AsyncIterator[InstancePaths]:
     """A bare emulator on that host, with its monitors: as a member is, but for its guest."""
     access = place.access(host)
-    paths = instance_paths(access, MemberId("web1"))
-    words = ["/usr/bin/qemu-system-x86_64", "-name", "web1", "-accel", "tcg", "-m", "16M"]
+    paths = instance_paths(access, MemberId(name))
+    words = ["/usr/bin/qemu-system-x86_64", "-name", name, "-accel", "tcg", "-m", "16M"]
     words += ["-nodefaults", "-no-user-config", "-display", "none"]
-    for socket in paths.monitors:
-        words += ["-qmp", f"unix:{access.inside(socket)},server=on,wait=off"]
+    for monitor in paths.monitors:
+        words += ["-qmp", f"unix:{access.inside(monitor)},server=on,wait=off"]
     child = start(words, access=access, paths=paths)
 
     async def answers() -> bool:
@@ -118,6 +126,23 @@ async def member(place: Place, host: HostId) -> AsyncIterator[InstancePaths]:
     finally:
         child.kill()
         child.wait()
+
+
+@asynccontextmanager
+async def announced_besides(place: Place, site: SiteId) -> AsyncIterator[Callable[[], Awaitable[bool]]]:
+    """Let the site's edge announce one more prefix; whether it does."""
+    vty = Vty(place.run_dir / names.edge(site) / "bgpd.vty")
+    statement = "network 198.51.100.0/24"
+    try:
+        await vty.configure([f"router bgp {ENTERPRISE_AS}", "address-family ipv4 unicast", statement])
+
+        async def is_announced() -> bool:
+            return statement in await vty.show("show running-config")
+
+        assert await is_announced()
+        yield is_announced
+    finally:
+        await vty.close()
 
 
 async def is_running(paths: InstancePaths) -> bool:
@@ -167,21 +192,34 @@ async def test_a_site_that_dies_is_lost_and_comes_back_without_what_it_ran(place
     lost = next(each for each in notes(place, agent_of(WEST)) if (each["what"], each.get("of")) == ("lost", EAST))
     print(f"lost {lost['heard_s']:.2f} s after its last heartbeat by west's clock")
     assert (await look_at_quorum(place)).told[agent_of(EAST)] is None
+    again = await takeover_of_east(place, [ServiceId("mail")])  # another one, which nothing runs of
+    assert (again["epoch"], again["services"]) == (2, [*SERVICES, "mail"])
     async with member(place, host) as paths:
+        paths.disk.write_text("newer than its replica")
         await revive_site(place, EAST)
         await until(place, EAST, lambda told: told["right"], words="east is told, removes, and has its right again")
         assert running_pid(paths) is None
+    (kept,) = kept_disks(place.access(host).run_dir)
+    assert (kept.member, kept.epoch, kept.path.read_text()) == ("web1", 2, "newer than its replica")
     assert noted_at(place, agent_of(EAST), "removed") < noted_at(place, agent_of(EAST), "held", about="own right")
-    await until(place, WEST, lambda told: told["sites"][EAST]["epoch"] == 1, words="west knows that east has removed")
+    await until(place, WEST, lambda told: told["sites"][EAST]["epoch"] == 2, words="west knows that east has removed")
     told = await status(place, agent_of(WEST))
     assert [each["lost"] for each in told["may_start"]] == [EAST]
-    await client(place, agent_of(WEST)).settled(EAST, epoch=1)
+    await client(place, agent_of(WEST)).settled(EAST, epoch=2)
     assert (await status(place, agent_of(WEST)))["won"] == []
 
 
 @in_lab
-async def test_an_isolated_site_stands_still_and_withdraws_before_the_other_may_act(place: Place) -> None:
-    async with member(place, HostId("east/h1")) as paths, ingress_of(place.fabric) as ingress:
+async def test_an_isolated_site_stands_still_before_the_other_may_act_and_goes_on_with_what_it_left(
+    place: Place,
+) -> None:
+    host = HostId("east/h1")
+    async with (
+        member(place, host) as paths,
+        member(place, host, "db1") as left,
+        ingress_of(place.fabric) as ingress,
+        announced_besides(place, EAST) as is_announced,
+    ):
         await ingress.activate(SERVICE, EAST)
         assert await is_running(paths)
         for link in (LINK, BACKBONE, "witness:east"):
@@ -191,6 +229,8 @@ async def test_an_isolated_site_stands_still_and_withdraws_before_the_other_may_
         print(f"fenced {won - fenced:.2f} s before the other had the right to act")
         assert fenced < won
         assert not await is_running(paths)
+        assert not await is_running(left)
+        assert not await is_announced()
 
         async def is_withdrawn() -> bool:
             return (await ingress.observe(SERVICE))[EAST].announcement is Announcement.ABSENT
@@ -200,20 +240,29 @@ async def test_an_isolated_site_stands_still_and_withdraws_before_the_other_may_
             await heal_link(place, link)
         await until(place, EAST, lambda told: told["right"], words="east has removed what it had")
         assert running_pid(paths) is None
+
+        async def goes_on() -> bool:
+            return await is_running(left) and await is_announced()
+
+        await wait_until(goes_on, words="what was not taken over runs and is announced", deadline_s=DEADLINE_S)
         assert await is_withdrawn()
 
 
 @in_lab
-async def test_a_site_whose_agent_is_dead_is_fenced_and_goes_on_with_a_new_one(place: Place) -> None:
+async def test_a_site_whose_agent_and_warden_are_dead_is_fenced_and_goes_on_with_a_new_agent(place: Place) -> None:
     async with member(place, HostId("east/h2")) as paths, ingress_of(place.fabric) as ingress:
         await ingress.activate(SERVICE, EAST)
+        _, warden = await connect(directory_of(place, agent_of(EAST)) / "warden.sock")
+        credentials = warden.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+        warden.close()
         (line,) = (each for each in place.fabric.leftovers() if "quorum.agent" in each and "agent-east/" in each)
         os.kill(int(line.removeprefix("process ").partition(":")[0]), signal.SIGKILL)
+        os.kill(int.from_bytes(credentials[:4], sys.byteorder), signal.SIGKILL)
 
         async def stands_still() -> bool:
             return not await is_running(paths)
 
-        await wait_until(stands_still, words="the warden fences alone", deadline_s=DEADLINE_S)
+        await wait_until(stands_still, words="the warden that stood by fences alone", deadline_s=DEADLINE_S)
         other = Monitor(name="web1", socket=paths.monitor)  # as a guard would, which does not know
         await other.connect()
         await other.execute("cont")

@@ -22,6 +22,7 @@ from entourage.model.ids import HostId, MemberId, SiteId, site_of
 from entourage.operations.driving import is_being_driven
 from entourage.operations.examples import example
 from entourage.operations.labs import look, take_down
+from entourage.operations.old_disks import old_disks
 from entourage.operations.quorum import look_at_quorum, sites_seen
 from entourage.operations.recovering import open_moves
 from entourage.operations.replicating import replica_states
@@ -184,7 +185,9 @@ def test_a_failover_is_tried_from_the_replicas_and_leaves_nothing(place: Place, 
     asyncio.run(whole_at(EAST))
 
 
-def test_a_site_that_dies_is_failed_over_and_comes_back_empty(place: Place, tmp_path: Path) -> None:
+def test_a_site_that_dies_is_failed_over_and_comes_back_with_its_old_disks_put_aside(
+    place: Place, tmp_path: Path
+) -> None:
     async def story() -> dict[str, Any]:
         async with RulesAtWork(LAB, rules=FAILOVER, out=tmp_path) as rules:
             await until_fresh(place)
@@ -197,6 +200,9 @@ def test_a_site_that_dies_is_failed_over_and_comes_back_empty(place: Place, tmp_
             await revive_site(place, EAST)
             await until_up(place, EAST)
             assert not any(host.startswith("east/") for _, host in place.copies())
+            kept = old_disks(place)
+            assert {(each.disk.member, site_of(each.host)) for each in kept} == {("web1", EAST), ("web2", EAST)}
+            assert all(each.disk.bytes for each in kept)
             assert len(list(filter(is_do, rules.news))) == 1
         await whole_at(WEST)
         return ended
@@ -206,3 +212,8 @@ def test_a_site_that_dies_is_failed_over_and_comes_back_empty(place: Place, tmp_
     back = told("move", "--back", "--sessions", "0", "--out", str(tmp_path))
     assert (back["outcome"], back["left_over"]) == ("committed", [])
     asyncio.run(whole_at(EAST))
+    names = sorted(each.name for each in old_disks(place))
+    assert len(names) == 2  # the move has not touched them
+    assert told("replicas", "--discard-kept", names[0])["discarded"] == names[:1]
+    assert told("replicas", "--discard-kept", "all")["discarded"] == names[1:]
+    assert old_disks(place) == []

@@ -206,14 +206,25 @@ class Replicate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replicas:
-    """The copies of disks at other sites: where they are, how old their data is, and what the last round took."""
+    """The copies of disks at other sites: where they are, how old their data is, and what the last round took.
+
+    Also the disks that a site has put aside when it came back after a failover.
+    """
 
     epilog: ClassVar = epilog_of(
         "entourage replicas",
         "entourage replicas --lab far --json",
-        note="Exit code 1 if one is older than the service wants, or not there.",
+        "entourage replicas --discard-kept east/h1/web1.1.20261128T101500Z",
+        "entourage replicas shop --discard-kept all",
+        note="Exit code 1 if a replica is older than the service wants, or not there.",
     )
     service: Service = None
+    discard_kept: Annotated[
+        str | None,
+        typer.Option(
+            "--discard-kept", metavar="NAME", help="Remove the disk of that name that was put aside; all: every one."
+        ),
+    ] = None
     lab: LabName = LAB
     as_json: Json = False
 

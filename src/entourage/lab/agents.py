@@ -127,4 +127,4 @@ def _site_files(lab: Lab, site: SiteId) -> SiteFiles:
         directory = lab.run_dir / names.host(host.id)
         hosts.append(HostFiles(directory=directory, netns=lab.fabric.netns_path(names.host(host.id))))
     vty = lab.run_dir / names.edge(site) / "bgpd.vty"
-    return SiteFiles(hosts=tuple(hosts), vty=vty, autonomous_system=ENTERPRISE_AS)
+    return SiteFiles(hosts=tuple(hosts), services=lab.services_dir, vty=vty, autonomous_system=ENTERPRISE_AS)

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from entourage.lab import names
 from entourage.lab.hosted import Hosted
 from entourage.model.ids import ServiceId
 from entourage.model.world import Infrastructure
@@ -49,10 +50,17 @@ class Kept:
 
 
 def keep_service(folder: Path, kept: Kept) -> None:
-    """Write the service's file, in one step: it is the one before or this one, whenever we die."""
+    """Write the service's file, in one step: it is the one before or this one, whenever we die.
+
+    What agents of the sites look for in it: `members`, with the devices that each has at its host, and `prefix`.
+    """
     folder.mkdir(exist_ok=True)
+    service = kept.hosted.service
+    devices = {m.id: [names.tap(m.id, number) for number in range(len(m.interfaces))] for m in service.members}
     data = {
         "number": kept.hosted.number,
+        "members": devices,
+        "prefix": str(service.prefix),
         "created": kept.created,
         "whole": kept.is_whole,
         "source": asdict(kept.source),

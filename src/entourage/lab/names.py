@@ -3,15 +3,17 @@
 A namespace is `ent.<lab>.<node>`. A lab's name has no dot, so the names of lab `a` never match those of `a-b`.
 """
 
+import hashlib
 import re
 from pathlib import Path
 
 from entourage.drivers.netns import RUN_DIR
 from entourage.lab.errors import LabError
-from entourage.model.ids import HostId, RegionId, ServiceId, SiteId
+from entourage.model.ids import HostId, MemberId, RegionId, ServiceId, SiteId
 
 RELAY = "relay"
 LATE_DEVICE = "late"
+_IFNAME_MAX = 15
 LATE_VNI = 0xFFFF00  # the relay counts this VNI and those above it as late packets
 _LAB_NAME = re.compile(r"[a-z][a-z0-9-]{0,14}")
 _RESERVED = frozenset({"frr"})  # FRR has a folder of its own beside those of the labs
@@ -95,3 +97,11 @@ def bridge(number: int) -> str:
 def vxlan(number: int) -> str:
     """The VXLAN device of the segment with that VNI, on hosts and edges."""
     return f"vx-{number}"
+
+
+def tap(member: MemberId, number: int) -> str:
+    """The TAP of a member's interface: readable, and unique within Linux's 15 characters."""
+    name = f"t{number}-{member}"
+    if len(name) <= _IFNAME_MAX:
+        return name
+    return f"t{number}-{member[:6]}{hashlib.sha256(member.encode()).hexdigest()[:6]}"

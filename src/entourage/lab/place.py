@@ -3,7 +3,6 @@
 A `Lab` has any number of services. A `Place` is the lab as one of them sees it: nearly all work is for one service.
 """
 
-import hashlib
 import json
 import time
 from collections.abc import Iterator, Sequence
@@ -32,9 +31,7 @@ from entourage.spec import parse_catalogue, parse_infrastructure, parse_licences
 from entourage.spec.problems import SpecError, quote, suggest
 
 _RECORD = "lab.json"
-_SERVICES = "services"  # a folder
 _DATABASE = "database-url"  # not in the record: it may have a password
-_IFNAME_MAX = 15
 UPLINK_DEVICE = "pop"  # an edge's cable to its provider router
 
 
@@ -127,7 +124,7 @@ class Lab:
 
     def refresh(self) -> None:
         """Look again which services the lab has: others may have made some, or taken some away."""
-        self.services = read_services(self.run_dir / _SERVICES, self.infrastructure, self.services)
+        self.services = read_services(self.services_dir, self.infrastructure, self.services)
 
     def new_place(self, hosted: Hosted, source: ServiceText) -> "Place":
         """The lab as a service will see it that is about to be made in it."""
@@ -140,6 +137,11 @@ class Lab:
     def run_dir(self) -> Path:
         """The folder of all that belongs to this lab while it is up."""
         return self.fabric.run_dir()
+
+    @property
+    def services_dir(self) -> Path:
+        """The folder with a file of each service."""
+        return self.run_dir / "services"
 
     @property
     def moves_url(self) -> str:
@@ -219,7 +221,7 @@ class Place(Lab):
 
     async def plug(self, member: Member, host: HostId) -> Sequence[str]:
         """A TAP for each interface; one that is there already is made anew."""
-        taps = [tap_name(member.id, number) for number in range(len(member.interfaces))]
+        taps = [names.tap(member.id, number) for number in range(len(member.interfaces))]
         for tap, interface in zip(taps, member.interfaces, strict=True):
             await self.fabric.remove_tap(host, ifname=tap)
             await self.fabric.add_tap(host, member, interface, ifname=tap)
@@ -228,7 +230,7 @@ class Place(Lab):
     async def unplug(self, member: MemberId, host: HostId) -> None:
         """Remove the member's TAPs."""
         for number in range(len(self.service.member(member).interfaces)):
-            await self.fabric.remove_tap(host, ifname=tap_name(member, number))
+            await self.fabric.remove_tap(host, ifname=names.tap(member, number))
 
     def edge_points(self) -> dict[SiteId, EdgePoint]:
         """Where to watch the users' packets."""
@@ -256,12 +258,12 @@ class Place(Lab):
     def keep(self, *, is_whole: bool) -> None:
         """Write down that the service is there, and whether it is whole."""
         kept = replace(self.kept, is_whole=is_whole)
-        keep_service(self.run_dir / _SERVICES, kept)
+        keep_service(self.services_dir, kept)
         self.services = (*(each for each in self.services if each.id != kept.id), kept)
 
     def forget(self) -> None:
         """The lab has this service no more."""
-        forget_service(self.run_dir / _SERVICES, self.service.id)
+        forget_service(self.services_dir, self.service.id)
 
     def record(self, texts: SpecTexts) -> None:
         """Write what `open_lab` needs. The last step of bringing a lab up: without it there is no lab to use."""
@@ -363,11 +365,3 @@ def _may_be_lab(name: str) -> bool:
     except LabError:
         return False
     return True
-
-
-def tap_name(member: MemberId, number: int) -> str:
-    """The TAP of a member's interface: readable, and unique within Linux's 15 characters."""
-    name = f"t{number}-{member}"
-    if len(name) <= _IFNAME_MAX:
-        return name
-    return f"t{number}-{member[:6]}{hashlib.sha256(member.encode()).hexdigest()[:6]}"

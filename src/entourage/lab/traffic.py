@@ -4,7 +4,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from entourage.drivers.qemu.process import instance_paths, running_pid
-from entourage.lab.place import Place, tap_name
+from entourage.lab import names
+from entourage.lab.place import Place
 from entourage.model.ids import HostId, MemberId
 
 
@@ -13,7 +14,7 @@ def carried(place: Place, member: MemberId, host: HostId) -> int | None:
     pid = running_pid(instance_paths(place.access(host), member))
     if pid is None:
         return None
-    wanted = f"{tap_name(member, 0)}:"
+    wanted = f"{names.tap(member, 0)}:"
     with suppress(OSError):
         for line in Path(f"/proc/{pid}/net/dev").read_text().splitlines():
             name, *counters = line.split()

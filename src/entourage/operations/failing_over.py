@@ -14,7 +14,7 @@ from typing import Any
 from entourage.lab.agents import client
 from entourage.lab.errors import LabError
 from entourage.lab.place import Lab
-from entourage.model.ids import HostId, MemberId, ServiceId
+from entourage.model.ids import HostId, MemberId
 from entourage.operations.driving import driving
 from entourage.operations.starting import give_promised, wait_all_ready
 from entourage.operations.tell import Tell
@@ -42,16 +42,16 @@ class _Marks:
         self.at[what] = time.time()
 
 
-async def fail_over(lab: Lab, plan: FailoverPlan, *, services: Sequence[ServiceId], tell: Tell) -> dict[str, Any]:
+async def fail_over(lab: Lab, plan: FailoverPlan, *, tell: Tell) -> dict[str, Any]:
     """Start the service at the target, and return the report of it.
 
-    `services`: all that are to be taken over from the lost site. NotGrantedError before anything is started; LabError
-    or a DriverError if it does not serve in the end: what was started is left, and it may be asked for again.
+    NotGrantedError before anything is started; LabError or a DriverError if it does not serve in the end: what was
+    started is left, and it may be asked for again.
     """
     marks = _Marks()
     marks.now("began")
     tell.phase(f"{plan.target} asks to act for {plan.lost}")
-    epoch, silent_since = await _take_over(lab, plan, services)
+    epoch, silent_since = await _take_over(lab, plan)
     marks.now("granted")
     place = lab.place(plan.service)
     async with driving(place):
@@ -84,8 +84,12 @@ def words_of_all(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
-async def _take_over(lab: Lab, plan: FailoverPlan, services: Sequence[ServiceId]) -> tuple[int, float | None]:
-    """The epoch in which the target acts for the lost site, and since when (seconds since 1970) that was silent."""
+async def _take_over(lab: Lab, plan: FailoverPlan) -> tuple[int, float | None]:
+    """The epoch of the target's takeover, and since when (seconds since 1970) the lost site was silent.
+
+    The takeover names this service and those that were taken over before: the lost site, when it is back, removes
+    these, and goes on with others.
+    """
     agent = client(lab, agent_of(plan.target))
     answer: dict[str, Any] = {}
     silent_since: float | None = None
@@ -95,9 +99,10 @@ async def _take_over(lab: Lab, plan: FailoverPlan, services: Sequence[ServiceId]
                 told = (await agent.status())["sites"][plan.lost]
                 heard = [each["heard_s"] for each in told["seen"].values() if each["heard_s"] is not None]
                 silent_since = time.time() - min(heard) if heard else None
-                if told["acting"] == plan.target:
-                    return int(told["epoch"]), silent_since
-                answer = await agent.take_over(plan.lost, services)
+                taken = told["taken"]
+                if taken is not None and taken["by"] == plan.target and plan.service in taken["services"]:
+                    return int(taken["epoch"]), silent_since
+                answer = await agent.take_over(plan.lost, [plan.service])
                 if "refused" in answer:
                     raise NotGrantedError("; ".join(answer["refused"]))
                 if "pending" in answer:

@@ -9,6 +9,7 @@ from entourage.lab.kept import ServiceText
 from entourage.lab.place import Lab, Place, read_catalogue, replace_catalogue
 from entourage.model.ids import ServiceId, SiteId
 from entourage.operations.driving import driving
+from entourage.operations.old_disks import ALL, discard
 from entourage.operations.recovering import open_moves
 from entourage.operations.starting import Progress, placement_of, start_service
 from entourage.ports.errors import DriverError
@@ -85,6 +86,7 @@ async def _take_away(place: Place) -> None:
     if problems:
         service = place.service.id
         raise LabError(f"{service} is half taken away; again: entourage delete {service}; {'; '.join(problems)}")
+    discard(place, ALL)
     place.forget()
 
 

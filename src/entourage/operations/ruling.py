@@ -271,7 +271,7 @@ class Ruling:
 
     async def _failed_over(self, plan: FailoverPlan) -> dict[str, Any]:
         try:
-            report = await fail_over(self.lab, plan, services=[kept.id for kept in self.lab.services], tell=self.tell)
+            report = await fail_over(self.lab, plan, tell=self.tell)
         except (LabError, DriverError, ConnectionError, ExceptionGroup) as error:
             return {"outcome": "failed", "reason": words_of_all(error)}
         write_failover(report, self.out)

@@ -27,18 +27,28 @@ from entourage.quorum.voting import Advanced, keep, may_grant
 def claim(state: State, lost: SiteId, services: tuple[ServiceId, ...], now: float) -> Advanced:
     """Ask for a takeover, if by what all have told a majority would grant it; else say why not.
 
-    It is granted here first, durably: so whoever hears of one other voter's grant knows of two.
+    It is granted here first, durably: so whoever hears of one other voter's grant knows of two. Services besides those
+    of one that was won are asked for with another one that takes its place.
     """
-    if lost in state.candidacies or any(each.lost == lost for each in state.ledger.won):
-        return state, ()  # it is being asked for, or won already
     site = state.site
     if site is None:
         return state, (Refused(lost, ("a witness acts for nobody",)),)
-    if against := objections(state, lost, site, now):
-        return state, (Refused(lost, against),)
+    if lost in state.candidacies:
+        return state, ()  # it is being asked for
     entry = state.entry(lost)
+    before = entry.taken if entry.taken is not None and entry.taken.by == site else None
+    more = tuple(each for each in services if before is not None and each not in before.services)
+    if not more and any(each.lost == lost for each in state.ledger.won):
+        return state, ()  # it is won already
+    if against := objections(state, lost, site, now, has_it=bool(more)):
+        return state, (Refused(lost, against),)
     takeover = Takeover(
-        lost=lost, epoch=entry.spent + 1, by=site, by_epoch=state.entry(site).epoch, services=tuple(services)
+        lost=lost,
+        epoch=entry.spent + 1,
+        by=site,
+        by_epoch=state.entry(site).epoch,
+        services=(*before.services, *more) if before is not None else tuple(services),
+        extends=before and replace(before, extends=None),
     )
     assert may_grant(state, takeover, now)  # else there were objections
     state, stored = keep(state, lost, replace(entry, granted=takeover, spent=takeover.epoch))
@@ -82,7 +92,8 @@ def on_grant(state: State, sender: AgentId, grant: Grant) -> Advanced:
     state, stored = keep(state, takeover.lost, replace(state.entry(takeover.lost), closed=takeover.epoch))
     if state.site is None or state.entry(state.site).epoch != takeover.by_epoch:
         return state, stored  # this site has been taken over itself since: whoever did that has to do this, too
-    ledger = replace(state.ledger, won=(*state.ledger.won, takeover))
+    others = tuple(each for each in state.ledger.won if each != takeover.extends)
+    ledger = replace(state.ledger, won=(*others, takeover))
     return replace(state, ledger=ledger), (Store(ledger), Won(takeover))
 
 
@@ -99,7 +110,7 @@ def on_denial(state: State, sender: AgentId, denial: Denial) -> Advanced:
         state = replace(state, candidacies={**state.candidacies, takeover.lost: candidacy})
         return keep(state, takeover.lost, replace(entry, spent=spent))
     state = replace(state, candidacies=_without(state.candidacies, takeover.lost))
-    state, stored = keep(state, takeover.lost, replace(entry, granted=None, spent=spent))
+    state, stored = keep(state, takeover.lost, replace(entry, granted=takeover.extends, spent=spent))
     withdrawn = tuple(Send(other, Withdrawal(takeover)) for other in state.others)
     return state, (*stored, *withdrawn)
 
@@ -111,7 +122,8 @@ def _candidate(state: State, takeover: Takeover) -> State:
 
 def _is_given_up(state: State, takeover: Takeover) -> bool:
     entry = state.entry(takeover.lost)
-    return entry.granted != takeover and entry.epoch < takeover.epoch
+    standing = (entry.granted, entry.granted and entry.granted.extends)
+    return takeover not in standing and entry.epoch < takeover.epoch
 
 
 def _without(candidacies: Mapping[SiteId, Candidacy], lost: SiteId) -> dict[SiteId, Candidacy]:

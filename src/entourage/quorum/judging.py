@@ -31,7 +31,7 @@ class Vantage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteJudgement:
-    """One site. `acting`: the site that has taken it over; `may_act`: the sites that may now, as far as can be told.
+    """One site. `taken`: the takeover of it that stands; `may_act`: the sites that may now, as far as can be told.
 
     `reasons`: a sentence for each other site, why it may act for this one or not.
     """
@@ -39,7 +39,7 @@ class SiteJudgement:
     site: SiteId
     condition: Condition
     seen: Mapping[AgentId, Vantage]
-    acting: SiteId | None
+    taken: Takeover | None
     may_act: tuple[SiteId, ...]
     reasons: tuple[str, ...]
 
@@ -75,13 +75,16 @@ def condition(state: State, site: SiteId, now: float) -> Condition:
     hearing = {agent_of(site)} | {
         voter for voter, told in _fresh(state, now).items() if _hears(state, told[1].sightings.get(site), told[0], now)
     }
-    if _holder(state, site, now) is not None or len(_free(state, site, now)) >= state.majority:
+    if _taken(state, site, now) is not None or len(_free(state, site, now)) >= state.majority:
         return Condition.LOST
     return Condition.UP if len(hearing) >= state.majority else Condition.UNREACHABLE
 
 
-def objections(state: State, lost: SiteId, by: SiteId, now: float) -> tuple[str, ...]:
-    """Why `by` may not take `lost` over now, a sentence each; none if it may, as far as this agent can tell."""
+def objections(state: State, lost: SiteId, by: SiteId, now: float, *, has_it: bool = False) -> tuple[str, ...]:
+    """Why `by` may not take `lost` over now, a sentence each; none if it may, as far as this agent can tell.
+
+    `has_it`: it has, and asks for more of its services.
+    """
     if lost not in state.sites or by not in state.sites or lost == by:
         return (f"{by} cannot act for {lost}: the sites are {', '.join(state.sites)}, and none acts for itself",)
     found = []
@@ -89,10 +92,14 @@ def objections(state: State, lost: SiteId, by: SiteId, now: float) -> tuple[str,
         found.append(f"{by} has no right to run anything itself: {_why(state, now)}")
     if by != state.site and condition(state, by, now) is not Condition.UP:
         found.append(f"{by} is {condition(state, by, now).value} itself")
-    holder = _holder(state, lost, now)
+    taken = _taken(state, lost, now)
     granted = state.entry(lost).taken
-    if holder is not None:
-        found.append(f"{holder} acts for {lost} already")
+    if has_it and granted is not None and granted.by_epoch != state.entry(by).epoch:
+        found.append(f"{by} has been taken over itself since it took {lost} over")
+    if has_it:
+        pass  # nobody else has
+    elif taken is not None:
+        found.append(f"{taken.by} acts for {lost} already")
     elif granted is not None:
         found.append(f"{state.me} has granted {granted.by} to act for {lost}, and a majority may have")
     free = _free(state, lost, now)
@@ -115,7 +122,7 @@ def _site(state: State, site: SiteId, now: float) -> SiteJudgement:
         site=site,
         condition=condition(state, site, now),
         seen=seen,
-        acting=_holder(state, site, now),
+        taken=_taken(state, site, now),
         may_act=tuple(other for other, against in found.items() if not against),
         reasons=tuple(
             f"{other} may not act for {site}: {'; '.join(against)}"
@@ -152,14 +159,14 @@ def _free(state: State, lost: SiteId, now: float) -> frozenset[AgentId]:
     )
 
 
-def _holder(state: State, lost: SiteId, now: float) -> SiteId | None:
-    """Which site has taken it over: granted by a majority, as far as they have told."""
+def _taken(state: State, lost: SiteId, now: float) -> Takeover | None:
+    """The takeover of it that a majority has granted, as far as they have told."""
     granted: dict[Takeover, set[AgentId]] = {}
     for voter, (_, seen) in _fresh(state, now).items():
         for takeover in seen.taken:
             if takeover.lost == lost:
                 granted.setdefault(takeover, {agent_of(takeover.by)}).add(voter)
-    return next((takeover.by for takeover, voters in granted.items() if len(voters) >= state.majority), None)
+    return next((takeover for takeover, voters in granted.items() if len(voters) >= state.majority), None)
 
 
 def _sentence(state: State, voter: AgentId, site: SiteId, now: float) -> str:

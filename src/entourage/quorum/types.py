@@ -57,6 +57,8 @@ class Takeover:
     """`by` acts for `lost`, for these services; it ends all that `lost` did before its epoch `epoch`.
 
     `by_epoch` is the epoch that `by` itself had then: once it has been taken over itself, it may do this no more.
+    `extends`: the one that `by` had won before and takes the place of, with more services: what is left if this one is
+    given up. An epoch is of one takeover only, so they are the same whatever they extend.
     """
 
     lost: SiteId
@@ -64,6 +66,13 @@ class Takeover:
     by: SiteId
     by_epoch: int
     services: tuple[ServiceId, ...]
+    extends: "Takeover | None" = field(default=None, compare=False)
+
+    def may_follow(self, granted: "Takeover | None") -> bool:
+        """Whether nothing that was granted stands against it: that was nothing, or the same site's, for no more."""
+        return granted is None or (
+            (granted.by, granted.by_epoch) == (self.by, self.by_epoch) and set(granted.services) <= set(self.services)
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +135,7 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """A site asks for its right. `epoch` says at once that nothing is left of what it did in lower ones."""
+    """A site asks for its right. `epoch` says at once that nothing is left of what was taken over in it, or before."""
 
     stamp: Stamp
     epoch: int
@@ -209,7 +218,7 @@ class TakeOver:
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """Nothing is left here of what this site ran before the epoch: the answer to `Remove`."""
+    """Nothing is left here of the services that the takeover with that epoch names: the answer to `Remove`."""
 
     now: float
     epoch: int
@@ -250,7 +259,7 @@ class Permit:
 
 @dataclass(frozen=True, slots=True)
 class Remove:
-    """Others have taken this site's services over: remove every copy that is here, and answer `Removed`."""
+    """Others have taken services of this site over: remove every copy of those, and answer `Removed`."""
 
     takeover: Takeover
 

@@ -82,21 +82,24 @@ def on_ask(state: State, ask: Ask, now: float) -> Advanced:
 
 
 def may_grant(state: State, takeover: Takeover, now: float) -> bool:
-    """Whether the lost site has been silent for long enough here, nobody else has it, and the asker is in its right."""
+    """Whether the lost site has been silent for long enough here, nobody else has it, and the asker is in its right.
+
+    Whoever has it already may ask for more of its services.
+    """
     asker = state.entry(takeover.by)
     return (
         now >= free_at(state, takeover.lost, now)
-        and state.entry(takeover.lost).taken is None
+        and takeover.may_follow(state.entry(takeover.lost).taken)
         and asker.taken is None
         and asker.epoch <= takeover.by_epoch
     )
 
 
 def on_withdrawal(state: State, withdrawal: Withdrawal) -> Advanced:
-    """The takeover is as if it had never been granted, and is never granted again."""
+    """The takeover is as if it had never been granted, and is never granted again; what it extended still is."""
     takeover = withdrawal.takeover
     entry = state.entry(takeover.lost)
-    granted = None if entry.granted == takeover else entry.granted
+    granted = takeover.extends if entry.granted == takeover else entry.granted
     changed = replace(entry, granted=granted, spent=max(entry.spent, takeover.epoch))
     return (state, ()) if changed == entry else keep(state, takeover.lost, changed)
 

@@ -1,6 +1,7 @@
 """Datagrams and ledgers of the agents: what comes back is what was sent or kept, and nothing else is taken."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,15 @@ def introduced(*, east_start: int = 1, west_start: int = 1) -> tuple[Post, Post]
 def test_every_message_arrives_as_it_was_sent(message: Message) -> None:
     east, west = introduced()
     assert west.open(east.seal(WEST, message)) == Opened(sender=EAST, message=message, wants_hello=False)
+
+
+def test_what_a_takeover_extends_arrives_with_it() -> None:
+    more = replace(TAKEOVER, epoch=4, services=(*TAKEOVER.services, ServiceId("bank")), extends=TAKEOVER)
+    east, west = introduced()
+    opened = west.open(east.seal(WEST, Ask(more)))
+    assert opened is not None
+    assert isinstance(opened.message, Ask)
+    assert opened.message.takeover.extends == TAKEOVER  # which an equal takeover need not have
 
 
 def test_a_datagram_is_taken_once_and_never_after_a_later_one() -> None:

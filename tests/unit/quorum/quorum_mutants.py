@@ -132,11 +132,20 @@ def _forgets_what_it_won(me: Any, sites: Any, *, terms: Any, ledger: Ledger, now
     return real_begin(me, sites, terms=terms, ledger=replace(ledger, won=()), now=now)
 
 
-def _claims_twice(state: State, lost: SiteId, by: SiteId, now: float) -> tuple[str, ...]:
-    """Does not look at what it has granted or won itself."""
+def _claims_twice(state: State, lost: SiteId, by: SiteId, now: float, *, has_it: bool = False) -> tuple[str, ...]:
+    """Does not look at what it has granted, or what others have won."""
     entries = {**state.ledger.entries, lost: replace(state.entry(lost), granted=None)}
-    found = real_objections(replace(state, ledger=replace(state.ledger, entries=entries)), lost, by, now)
+    state = replace(state, ledger=replace(state.ledger, entries=entries))
+    found = real_objections(state, lost, by, now, has_it=has_it)
     return tuple(each for each in found if "acts for" not in each)
+
+
+def _gives_to_anybody(takeover: Takeover, granted: Takeover | None) -> bool:
+    return True
+
+
+def _alone(**given: Any) -> Takeover:
+    return Takeover(**{**given, "extends": None})
 
 
 real_advance, real_begin = machine.advance, machine.begin
@@ -184,7 +193,16 @@ MUTANTS = (
     Mutant(
         name="a start forgets what was won", changes={f"{_P}.machine.begin": _forgets_what_it_won}, faults=on_the_brink
     ),
-    Mutant(name="a takeover is claimed again", changes={f"{_P}.claiming.objections": _claims_twice}),
+    Mutant(
+        name="what was given away is claimed, and given, again",
+        changes={f"{_P}.claiming.objections": _claims_twice, f"{_P}.types.Takeover.may_follow": _gives_to_anybody},
+        sites=3,
+    ),
+    Mutant(
+        name="what was won is given up with what was asked for besides",
+        changes={f"{_P}.claiming.Takeover": _alone},
+        faults=on_the_brink,
+    ),
 )
 
 

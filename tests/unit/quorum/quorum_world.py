@@ -110,6 +110,7 @@ class World:
     def __init__(self, sites: int, faults: Sequence[Fault], *, seed: int, terms: Terms | None = None) -> None:
         self.terms = terms or Terms()
         self.random = Random(seed)
+        self._wishes = Random(seed)
         self.sites = tuple(SiteId(name) for name in ("east", "west", "north", "south")[:sites])
         self.services = [ServiceId(f"{kind}-{site}") for site in self.sites for kind in ("shop", "mail")]
         self.owner = {ServiceId(f"{kind}-{site}"): site for site in self.sites for kind in ("shop", "mail")}
@@ -183,12 +184,13 @@ class World:
             self._at(max(due, self.now + 0.01, node.stalled_until), lambda: self._tick(node, starts))
 
     def _want(self, node: Node) -> None:
-        """Take over whoever may be taken over, and start what was won."""
+        """Take over whoever may be taken over, sometimes one service after another, and start what was won."""
         if node.me == WITNESS:
             return
         me = SiteId(node.me)
         for site in self.sites:
             wanted = tuple(service for service in self.services if self.owner[service] == site)
+            wanted = wanted[: self._wishes.choice((1, len(wanted)))]
             if site != me and node.incarnation() is not None:
                 self._handle(node, TakeOver(node.clock(self.now), site, wanted))
         state = node.incarnation()
@@ -237,7 +239,7 @@ class World:
         state = node.state
         if state is None or not node.powered or state.removing is None or state.removing.epoch != epoch:
             return
-        node.copies.clear()
+        node.copies -= set(state.removing.services)
         self.removed.append((self.now, SiteId(node.me)))
         self._handle(node, Removed(node.clock(self.now), epoch))
 

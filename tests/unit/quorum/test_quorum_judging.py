@@ -30,6 +30,7 @@ from entourage.quorum.types import (
     TakeOver,
     Tick,
     View,
+    Withdrawal,
     Won,
     agent_of,
 )
@@ -37,6 +38,7 @@ from entourage.quorum.types import (
 EAST, WEST = SiteId("east"), SiteId("west")
 TERMS = Terms()
 TAKEOVER = Takeover(lost=EAST, epoch=1, by=WEST, by_epoch=0, services=(ServiceId("shop"),))
+MORE = replace(TAKEOVER, epoch=2, services=(*TAKEOVER.services, ServiceId("bank")), extends=TAKEOVER)
 NOTHING = View(sightings={}, taken=())
 
 
@@ -135,6 +137,53 @@ def test_a_takeover_is_asked_for_only_when_a_majority_would_grant_it() -> None:
     assert sent(effects) == [Ask(TAKEOVER)]
     _, effects = advance(state, Received(108.1, WITNESS, Grant(TAKEOVER)))
     assert [type(effect) for effect in effects] == [Store, Won]
+
+
+def won_by_west() -> State:
+    """West has taken the shop over, and nobody has heard east since."""
+    state = started(agent_of(WEST))
+    state = fed(state, 108.0, acked(state, 107.9, sees(heard=4.2, free=0.0)))
+    state, _ = advance(state, TakeOver(108.0, EAST, TAKEOVER.services))
+    return fed(state, 108.1, (WITNESS, Grant(TAKEOVER)))
+
+
+def test_more_services_are_taken_over_by_another_takeover_that_names_all() -> None:
+    state = won_by_west()
+    state, effects = advance(state, TakeOver(108.2, EAST, MORE.services[1:]))
+    assert sent(effects) == [Ask(MORE)]
+    assert state.candidacies[EAST].takeover.extends == TAKEOVER
+    assert state.ledger.won == (TAKEOVER,)  # goes on to be carried out
+    state, effects = advance(state, Received(108.3, WITNESS, Grant(MORE)))
+    assert [type(effect) for effect in effects] == [Store, Won]
+    assert state.ledger.won == (MORE,)
+    assert advance(state, TakeOver(108.4, EAST, TAKEOVER.services)) == (state, ())
+
+
+def test_what_was_won_stands_when_more_is_denied() -> None:
+    state, _ = advance(won_by_west(), TakeOver(108.2, EAST, MORE.services))
+    state = fed(state, 108.3, (WITNESS, Denial(MORE, 2)))
+    assert (state.entry(EAST).granted, state.ledger.won) == (TAKEOVER, (TAKEOVER,))
+    seen = replace(sees(heard=4.5, free=0.0), taken=(TAKEOVER,))
+    state = fed(state, 108.4, acked(state, 108.3, seen))
+    _, effects = advance(state, Tick(109.0))
+    assert not [message for message in sent(effects) if isinstance(message, Withdrawal)]
+    _, effects = advance(state, TakeOver(109.1, EAST, MORE.services))
+    assert sent(effects) == [Ask(replace(MORE, epoch=3))]
+
+
+def test_a_voter_gives_more_only_to_whom_it_has_given_and_takes_back_no_more_than_that() -> None:
+    state = fed(started(WITNESS), 104.0, (agent_of(WEST), Ask(TAKEOVER)))
+    for other in (replace(MORE, services=MORE.services[1:]), replace(MORE, by_epoch=1)):
+        _, effects = advance(state, Received(104.1, agent_of(WEST), Ask(other)))
+        assert sent(effects) == [Denial(other, 2)]
+    state, effects = advance(state, Received(104.1, agent_of(WEST), Ask(MORE)))
+    assert sent(effects) == [Grant(MORE)]
+    east = Heartbeat(Stamp(incarnation=1, sent=0.0), 1, NOTHING)  # it was told of the first, and has removed that
+    _, effects = advance(state, Received(104.2, agent_of(EAST), east))
+    assert [message.taken for message in sent(effects) if isinstance(message, Refusal)] == [MORE]
+    state = fed(state, 104.3, (agent_of(WEST), Withdrawal(MORE)))
+    _, effects = advance(state, Received(104.4, agent_of(EAST), replace(east, epoch=0)))
+    assert [message.taken for message in sent(effects) if isinstance(message, Refusal)] == [TAKEOVER]
 
 
 @pytest.mark.parametrize(

@@ -60,16 +60,17 @@ def test_a_cut_link_alone_moves_nothing(lasts: float, stalls: list[Stall], seed:
 def test_a_dead_site_is_taken_over_within_five_seconds_and_removes_what_it_had_when_it_is_back(seed: int) -> None:
     world = World(2, [End(10, 20, EAST, 0, True)], seed=seed).run()
     assert world.violations == []
-    ((at, site, takeover),) = world.started
+    (at, site, takeover), *later = world.started
     assert (site, takeover.lost) == ("west", "east")
     assert 10 + 3 < at < 10 + 5  # the world's own time
+    assert [each.extends for _, _, each in later] == [takeover] * len(later)
     assert [removed for _, removed in world.removed] == ["east"]
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_an_isolated_site_stands_still_before_the_other_may_act(seed: int) -> None:
     world = World(2, cut_off(EAST, at=10, lasts=30), seed=seed).run(until=14.5)
-    ((at, site, _),) = world.started
+    at, site, _ = world.started[0]
     node = world.nodes[EAST]
     assert site == "west"
     assert node.permitted + world.terms.to_fence < node.clock(at)

@@ -8,7 +8,7 @@ An agent's control socket takes a JSON object a line and answers with one (`clie
 
     {"op": "status"}  ->  what `telling.status` gives
     {"op": "take-over", "lost": SITE, "services": [NAME]}
-        ->  {"won": TAKEOVER} or {"refused": [SENTENCE]} or {"pending": true}: it goes on asking
+        ->  {"won": TAKEOVER} or {"refused": [SENTENCE]} or {"pending": true}: it goes on asking the others
     {"op": "settled", "lost": SITE, "epoch": N}  ->  {"settled": true}: what was won has been carried out
     anything else  ->  {"error": TEXT}
 """

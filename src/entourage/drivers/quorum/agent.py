@@ -189,11 +189,14 @@ class Agent:
         try:
             async with asyncio.timeout(_DECIDED_WITHIN_S):
                 while True:
-                    found = [each for each in status(self._state, now())["won"] if each["lost"] == lost]
-                    if found:
-                        return {"won": found[0]}
-                    if lost not in self._state.candidacies:
+                    for won in status(self._state, now())["won"]:
+                        if won["lost"] == lost and set(services) <= set(won["services"]):
+                            return {"won": won}
+                    asked = self._state.candidacies.get(lost)
+                    if asked is None:
                         return {"refused": [f"a majority did not grant it: {lost} has been heard meanwhile"]}
+                    if not set(services) <= set(asked.takeover.services):
+                        return {"pending": True}  # one after the other
                     await self._changed.wait()
         except TimeoutError:
             return {"pending": True}
@@ -228,7 +231,7 @@ class WardenLine:
         return self._writer is not None
 
     def take(self, effect: Permit | Remove) -> None:
-        """Let the members run for so long; or remove them, `removed` is called when that is done.
+        """Let the members run for so long; or remove those of some services, `removed` is called when that is done.
 
         What is being removed is not asked for again, whatever is asked here.
         """
@@ -239,7 +242,7 @@ class WardenLine:
         epoch, self._until = effect.takeover.epoch, None
         if self._removing != epoch:
             self._removing = epoch
-            self._write({"op": "remove", "epoch": epoch})
+            self._write({"op": "remove", "epoch": epoch, "services": list(effect.takeover.services)})
 
     async def keep(self) -> None:
         """Keep the line, and a warden at its other end, for ever."""

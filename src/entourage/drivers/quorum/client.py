@@ -25,9 +25,10 @@ class AgentClient:
         return await self._ask({"op": "status"})
 
     async def take_over(self, lost: SiteId, services: Sequence[ServiceId]) -> dict[str, Any]:
-        """Ask for a takeover: {"won": …}, {"refused": [sentence]} or {"pending": true}: it goes on asking.
+        """Ask for a takeover: {"won": …}, {"refused": [sentence]} or {"pending": true}: ask again.
 
-        TemporaryError if the agent is not there. May be asked for again.
+        Only what it names is removed at the lost site. More can be asked for later: then another one that names all
+        takes its place. TemporaryError if the agent is not there. May be asked for again.
         """
         return await self._ask({"op": "take-over", "lost": lost, "services": list(services)})
 

@@ -37,9 +37,14 @@ class HostFiles:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteFiles:
-    """What is fenced at a site: its hosts' members, and what its edge announces; `vty` is its bgpd's."""
+    """What is fenced at a site: its hosts' members, and what its edge announces; `vty` is its bgpd's.
+
+    `services` is a folder with a JSON file of each service, SERVICE.json: its `members` with the devices of each, and
+    its `prefix`.
+    """
 
     hosts: tuple[HostFiles, ...]
+    services: Path
     vty: Path | None
     autonomous_system: int
 
@@ -84,7 +89,8 @@ def _site(data: Mapping[str, Any]) -> SiteFiles:
         for host in data["hosts"]
     )
     vty = Path(data["vty"]) if data["vty"] else None
-    return SiteFiles(hosts=hosts, vty=vty, autonomous_system=data["autonomous_system"])
+    services = Path(data["services"])
+    return SiteFiles(hosts=hosts, services=services, vty=vty, autonomous_system=data["autonomous_system"])
 
 
 def now() -> float:

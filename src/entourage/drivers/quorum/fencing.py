@@ -11,19 +11,23 @@ import json
 import os
 import re
 import signal
-from collections.abc import Coroutine, Iterator
+import time
+from collections.abc import Collection, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from entourage.drivers.netns import Kernel, Namespace
+from entourage.drivers.qemu.kept import put_aside
 from entourage.drivers.qemu.monitor import Monitor, MonitorEvent
 from entourage.drivers.qemu.process import InstancePaths, end, running_pid
 from entourage.drivers.quorum.config import HostFiles, SiteFiles
 from entourage.drivers.vty import Vty
+from entourage.model.ids import ServiceId
 from entourage.ports.errors import DriverError
 
 _ANSWER_WITHIN_S = 0.25  # of what `Terms.to_fence` leaves
-_TAP = re.compile(r"t\d+-.+")  # as the lab names a member's
 _ANNOUNCED = re.compile(r"\s*network (\S+)(?: route-map \S+)?\s*")
 
 
@@ -69,19 +73,25 @@ class SiteFence:
         self._remember()
         await self.close()
 
-    async def remove(self) -> None:
-        """Every copy of a member here is gone, with its devices and files, and nothing is to be announced again."""
+    async def remove(self, services: Collection[ServiceId], *, epoch: int) -> None:
+        """Every copy of these services' members is gone, with its devices and files; they are not announced again.
+
+        Only its disk is not: it is put aside (`kept`), for it may have what no replica has. `epoch` is the takeover's.
+        All else is as it was. May be asked for again, whatever came in between. DriverError or OSError if something
+        cannot be removed; ValueError or KeyError if a service's file is damaged.
+        """
         await self.close()
+        owned = [owned for service in services if (owned := _owned(self._site.services, service)) is not None]
+        bases = set()
         for host in self._site.hosts:
-            for file in sorted(host.directory.glob("*.pid")):
-                paths = InstancePaths(file.with_suffix(""))
-                pid = running_pid(paths)
-                if pid is not None:
-                    await end(pid)
-                for each in paths.all():
-                    each.unlink(missing_ok=True)
-            await _unplug(host)
-        self._paused, self._frozen, self._withdrawn = set(), set(), set()
+            for member in (member for each in owned for member in each.members):
+                bases.add(host.directory / member)
+                await _remove_copy(InstancePaths(host.directory / member), epoch=epoch)
+            await _unplug(host, {device for each in owned for devices in each.members.values() for device in devices})
+        prefixes = {each.prefix for each in owned}
+        self._paused -= bases
+        self._frozen -= bases
+        self._withdrawn = {line for line in self._withdrawn if line.split()[1] not in prefixes}
         self._remember()
 
     def held(self) -> dict[str, list[str]]:
@@ -182,15 +192,39 @@ class SiteFence:
         aside.replace(self._memory)
 
 
-async def _unplug(host: HostFiles) -> None:
-    """Remove the members' devices of a host."""
+@dataclass(frozen=True, slots=True)
+class _Owned:
+    """What a service has at each of its hosts, by member its devices; and what is announced for it."""
+
+    members: Mapping[str, Sequence[str]]
+    prefix: str
+
+
+def _owned(folder: Path, service: ServiceId) -> _Owned | None:
+    """As the service's file says it; None without one: it was taken away, with all that it had."""
+    try:
+        data = json.loads((folder / f"{service}.json").read_text())
+    except FileNotFoundError:
+        return None
+    return _Owned(data["members"], data["prefix"])
+
+
+async def _remove_copy(paths: InstancePaths, *, epoch: int) -> None:
+    pid = running_pid(paths)
+    if pid is not None:
+        await end(pid)
+    put_aside(paths, epoch=epoch, at=time.time())
+    paths.remove()
+
+
+async def _unplug(host: HostFiles, devices: AbstractSet[str]) -> None:
+    """Remove these devices of a host, if they are there."""
     if host.netns is None:
         return
 
     def work(kernel: Kernel) -> None:
-        for device in kernel.devices():
-            if _TAP.fullmatch(device):
-                kernel.remove_device(device)
+        for device in devices & set(kernel.devices()):
+            kernel.remove_device(device)
 
     namespace = Namespace(host.netns)
     try:

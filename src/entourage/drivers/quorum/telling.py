@@ -2,8 +2,9 @@
 
 `status` gives {"agent": NAME, "start": N, "right": BOOL, "right_s": S | null, "why": SENTENCE,
 "removing": TAKEOVER | null, "won": [TAKEOVER], "may_start": [TAKEOVER], "terms": {...}, "sites": {SITE:
-{"condition": WORD, "epoch": N, "acting": SITE | null, "may_act": [SITE], "reasons": [SENTENCE],
-"seen": {AGENT: {"heard_s": S | null, "told_s": S | null}}}}}. Times are in seconds, all of them differences.
+{"condition": WORD, "epoch": N, "acting": SITE | null, "taken": TAKEOVER | null, "may_act": [SITE],
+"reasons": [SENTENCE], "seen": {AGENT: {"heard_s": S | null, "told_s": S | null}}}}}. Times are in seconds, all of them
+differences.
 """
 
 from dataclasses import asdict
@@ -21,7 +22,8 @@ def status(state: State, now: float) -> dict[str, Any]:
         site.site: {
             "condition": site.condition.value,
             "epoch": state.entry(site.site).epoch,
-            "acting": site.acting,
+            "acting": None if site.taken is None else site.taken.by,
+            "taken": None if site.taken is None else asdict(site.taken),
             "may_act": list(site.may_act),
             "reasons": list(site.reasons),
             "seen": {agent: asdict(vantage) for agent, vantage in site.seen.items()},

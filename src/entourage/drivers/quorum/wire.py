@@ -115,7 +115,9 @@ def message_from(data: Mapping[str, Any]) -> Message:
 
 def takeover_from(data: Mapping[str, Any]) -> Takeover:
     """A takeover from its JSON; errors as `message_from`."""
-    return Takeover(**{**data, "services": tuple(data["services"])})
+    before = data.get("extends")
+    extends = None if before is None else takeover_from(before)
+    return Takeover(**{**data, "services": tuple(data["services"]), "extends": extends})
 
 
 def _view(data: Mapping[str, Any]) -> View:
