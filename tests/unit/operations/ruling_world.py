@@ -19,6 +19,7 @@ from entourage.operations.rule_files import kept_memory
 from entourage.operations.ruling import Ruling
 from entourage.operations.tell import Silent
 from entourage.planner import HostLoad
+from entourage.planner.failover import FailoverPlan
 from entourage.ports.hypervisor import Capability, RunState
 from entourage.rules.reading import parse_rules
 from entourage.rules.view import ServiceView, SiteState, View
@@ -31,6 +32,18 @@ EAST, WEST = SiteId("east"), SiteId("west")
 MODULE = "entourage.operations.ruling"
 HOOK = "webhooks: {ops: {url: 'http://127.0.0.1:9/'}}"
 COMMAND = "commands: {page: [/usr/local/bin/page]}"
+FOLLOW = "follow: {when: member-moved, if: member.role == 'server', do: follow}"
+TELL = "tell: {when: member-moved, do: notify, webhook: ops}"
+PAGE = "page: {when: member-moved, do: run, command: page}"
+OVER = "over: {when: site-lost, do: fail-over}"
+PLAN = FailoverPlan(
+    service=ServiceId("shop"),
+    lost=EAST,
+    target=WEST,
+    placement={MemberId("web1"): HostId("west/h1")},
+    data={MemberId("web1"): 900.0},
+    ingress_first=False,
+)
 REPORT = {"outcome": "committed", "reason": None, "move": "shop-1", "total_s": 20.0, "predicted": {"total_s": 21.0}}
 
 
@@ -145,6 +158,11 @@ class World:
             await loop.run(interruption, once=once)
 
         asyncio.run(work())
+
+    def unfinished(self, action: str, **more: Any) -> int:
+        """A decision that a run that is gone had begun to act on; its number."""
+        document = {"rule": "gone", "service": "shop", "verdict": "do", "action": action, "reasons": [], **more}
+        return self.records.keep("shop", document)
 
     def where(self) -> dict[MemberId, HostId]:
         """Where each member is now."""

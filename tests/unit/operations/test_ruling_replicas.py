@@ -6,11 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ruling_world import MODULE, World
+from ruling_world import FOLLOW, MODULE, World
 
 from entourage.lab.errors import LabError
-
-FOLLOW = "follow: {when: member-moved, if: member.role == 'server', do: follow}"
 
 
 @pytest.fixture

@@ -32,10 +32,7 @@ from entourage.ports.errors import DriverError
 _AGAIN_S = 0.2  # from one round of fencing to the next
 _LOG = "warden.jsonl"
 _LOOK_FOR_STANDBY_S = 5.0
-_TURN, STANDBY = (
-    "warden.lock",
-    "standby.lock",
-)  # files that are locked by the one that wards, and by the one that waits
+_TURN, STANDBY = "warden.lock", "standby.lock"  # locked by the one that wards, and by the one that waits
 
 
 class Warden:
