@@ -18,7 +18,7 @@ setup: root environment ## install what is missing and build the lab root; once,
 	@$(BIN)/python -m entourage.lab.setup
 
 test: setup check ## the set-up, the checks and every test, the lab's included (needs root)
-	$(BIN)/pytest -n 2 --dist loadfile -m "not alone"
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not alone"
 	$(BIN)/pytest -m alone
 
 demo: setup ## the story: two sites, one service, and two ways to move it (needs root)

@@ -1,61 +1,34 @@
 """The commands in a real lab: up, looked at, a service moved with users, interrupted, reported, and down again."""
 
-import json
-import os
+import asyncio
 import signal
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from whole_lab import WITHIN_S, Entourage
 
-from entourage.lab.daemons import own_command
+from entourage.chaos.disks import disk_problems, records
 from entourage.lab.leftovers import leftovers
+from entourage.lab.place import open_place
+from entourage.model.ids import MemberId
+from entourage.operations.labs import look
 from entourage.report import validate_move_report
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
 
 LAB = "clitest"
-DEADLINE_S = 240.0
-COMMAND = own_command()
-MEMBERS = {"rt", "fw", "lb", "web1", "web2"}
-
-
-class Entourage:
-    """The command in a folder of its own, asked about the lab of this test."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.environment = {**os.environ, "ENTOURAGE_LAB": LAB}
-
-    def __call__(self, *words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*COMMAND, *words],
-            cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=DEADLINE_S, check=False,
-        )  # fmt: skip
-
-    def json(self, *words: str) -> dict[str, Any]:
-        """What the command says with --json; it has to succeed."""
-        done = self(*words, "--json")
-        assert done.returncode == 0, done.stdout + done.stderr
-        answer: dict[str, Any] = json.loads(done.stdout)
-        return answer
-
-    def begin(self, *words: str) -> subprocess.Popen[str]:
-        """Begin a command, as a shell does in the foreground: signals reach it alone here."""
-        return subprocess.Popen(
-            [*COMMAND, *words],
-            cwd=self.folder, env=self.environment, stdout=subprocess.PIPE, text=True, start_new_session=True,
-        )  # fmt: skip
+SERVERS = (MemberId("web1"), MemberId("web2"))
+MEMBERS = {"rt", "fw", "lb", *SERVERS}
 
 
 @pytest.fixture(scope="module")
 def entourage(lab_requirements: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Entourage]:
     """With the lab up, whose inter-site link has 20 ms."""
-    command = Entourage(tmp_path_factory.mktemp("cli"))
+    command = Entourage(tmp_path_factory.mktemp("cli"), lab=LAB)
     command("lab", "down")
-    answer = command.json("lab", "up", "--rtt", "20 ms")
+    answer = command.json("lab", "up", "--rtt", "20 ms", "--rate", "500 Mbit/s")
     assert set(answer["placement"]) == MEMBERS
     yield command
     command("lab", "down")
@@ -65,6 +38,7 @@ def entourage(lab_requirements: Path, tmp_path_factory: pytest.TempPathFactory) 
 @pytest.fixture(scope="module")
 def moved(entourage: Entourage) -> dict[str, Any]:
     """The report of the group's move to the west, with users."""
+    require_disks_at("east")
     return entourage.json("move", "--to", "west", "--sessions", "50")
 
 
@@ -74,6 +48,14 @@ def sites(entourage: Entourage) -> set[str]:
     assert answer["oddities"] == []
     assert set(answer["placement"]) == MEMBERS
     return {host.partition("/")[0] for host in answer["placement"].values()}
+
+
+def require_disks_at(site: str) -> None:
+    """Each server has its disk there and nowhere else, lacks no record on it, and writes further ones."""
+    place, placement = open_place(LAB), asyncio.run(look(LAB)).snapshot.placement
+    assert asyncio.run(disk_problems(place, placement)) == []
+    others = [host.id for each in place.infrastructure.sites for host in each.hosts if each.id != site]
+    assert [(member, host) for member in SERVERS for host in others if records(place, member, host)] == []
 
 
 def test_the_lab_is_whole_and_is_not_made_twice(entourage: Entourage) -> None:
@@ -94,7 +76,7 @@ def test_trace_computes_with_the_links_asked_for_and_measures_no_less(entourage:
 
 def test_a_group_moves_whole_with_its_users(entourage: Entourage, moved: dict[str, Any]) -> None:
     assert validate_move_report(moved) == []
-    assert moved["outcome"] == "committed"
+    assert (moved["outcome"], moved["problems"]) == ("committed", [])
     assert {member["name"] for member in moved["members"]} == MEMBERS
     assert (moved["sessions"]["opened"], moved["sessions"]["survived"]) == (50, 50)
     assert moved["path"]["after"]["inter_site_crossings"] == 0
@@ -102,6 +84,7 @@ def test_a_group_moves_whole_with_its_users(entourage: Entourage, moved: dict[st
     assert moved["requests"]["after"]["count"] > 0
     assert moved["left_over"] == []
     assert sites(entourage) == {"west"}
+    require_disks_at("west")
 
 
 def test_what_cannot_be_is_refused(entourage: Entourage, moved: dict[str, Any]) -> None:
@@ -123,10 +106,11 @@ def test_an_interrupted_move_is_put_back_and_a_second_one_beside_it_refused(
         assert (second.returncode, "a move is under way" in second.stderr) == (1, True)
         assert entourage("lab", "down").returncode == 1
         moving.send_signal(signal.SIGINT)
-        output, _ = moving.communicate(timeout=DEADLINE_S)
+        output, _ = moving.communicate(timeout=WITHIN_S)
     assert moving.returncode == 130
     assert "reason: interrupted by SIGINT" in output
     assert sites(entourage) == {moved["target"]}
+    require_disks_at(moved["target"])
 
 
 def test_a_report_can_be_shown_again(entourage: Entourage, moved: dict[str, Any]) -> None:

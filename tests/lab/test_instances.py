@@ -5,7 +5,6 @@ Three of them; ENTOURAGE_TEST_SERVICES=10 tries ten.
 
 import asyncio
 import http.client
-import json
 import os
 import signal
 import socket
@@ -14,15 +13,14 @@ import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 from fabric_parts import lab_name
+from whole_lab import WITHIN_S, Entourage
 
 from entourage.drivers.netns import Kernel, Namespace
 from entourage.drivers.qemu.process import instance_paths, running_pid
 from entourage.lab import names
-from entourage.lab.daemons import own_command
 from entourage.lab.leftovers import command_of, leftovers, namespaces, processes_in
 from entourage.lab.place import Place, open_lab, open_place
 from entourage.model.ids import HostId, MemberId, RegionId, SegmentId, ServiceId, SiteId
@@ -32,7 +30,6 @@ from entourage.spec import parse_catalogue, parse_infrastructure
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 
 LAB = lab_name("i")
-DEADLINE_S = 240.0
 SERVICES = [f"s{number}" for number in range(int(os.environ.get("ENTOURAGE_TEST_SERVICES", "3")))]
 FIRST, SECOND, *_ = SERVICES
 SITES = example("sites.yaml").read_text().replace("memory: 2 GiB, cpu: 2", "memory: 8 GiB, cpu: 8")
@@ -41,35 +38,6 @@ EAST, WEST, EAST_2 = HostId("east/h1"), HostId("west/h1"), HostId("east/h2")
 INSIDE = SegmentId("inside")
 _ETH_P_EXPERIMENT = 0x88B5  # IEEE Std 802, local experiments
 _MARK = b"a frame that belongs to one service"
-
-
-class Entourage:
-    """The command in a folder of its own, asked about the lab of this test."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.environment = {**os.environ, "ENTOURAGE_LAB": LAB}
-
-    def __call__(self, *words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*own_command(), *words],
-            cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=DEADLINE_S, check=False,
-        )  # fmt: skip
-
-    def json(self, *words: str) -> dict[str, Any]:
-        """What the command says with --json; it has to succeed."""
-        done = self(*words, "--json")
-        assert done.returncode == 0, done.stdout + done.stderr
-        answer: dict[str, Any] = json.loads(done.stdout)
-        return answer
-
-    def begin(self, *words: str) -> subprocess.Popen[str]:
-        """Begin a command: signals reach it alone."""
-        return subprocess.Popen(
-            [*own_command(), *words],
-            cwd=self.folder, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            start_new_session=True,
-        )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -81,9 +49,10 @@ def entourage(lab_requirements: Path, tmp_path_factory: pytest.TempPathFactory) 
     catalogue = parse_catalogue(CATALOGUE.read_text(), file="catalogue.yaml", infrastructure=infrastructure)
     first = catalogue.instance("small", service=ServiceId(FIRST), site=SiteId("east"), prefixes_taken=[])
     (folder / "first.yaml").write_text(first)
-    command = Entourage(folder)
+    command = Entourage(folder, lab=LAB)
     command("lab", "down")
-    command.json("lab", "up", "--sites", "sites.yaml", "--service", "first.yaml", "--catalogue", str(CATALOGUE))
+    specs = ("--sites", "sites.yaml", "--service", "first.yaml", "--catalogue", str(CATALOGUE))
+    command.json("lab", "up", *specs, "--rtt", "10 ms", "--rate", "500 Mbit/s")
     yield command
     command("lab", "down")
     assert leftovers(LAB, root=lab_requirements) == []
@@ -206,7 +175,7 @@ def packet_socket(_: Kernel, *, device: str) -> socket.socket:
     """A socket for experiments' frames on a device."""
     made = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ETH_P_EXPERIMENT))
     made.bind((device, _ETH_P_EXPERIMENT))
-    made.settimeout(DEADLINE_S)
+    made.settimeout(WITHIN_S)
     return made
 
 
@@ -244,7 +213,7 @@ def test_one_is_moved_and_the_others_do_not_notice(entourage: Entourage, service
         with entourage.begin("commit", move["move"]) as committing:
             heard = asyncio.run(heard_until_ended(place, others, committing))
             assert committing.returncode == 0
-        moving.communicate(timeout=DEADLINE_S)
+        moving.communicate(timeout=WITHIN_S)
     assert moving.returncode == 0
     assert (refused.returncode, "a move is under way" in refused.stderr) == (1, True)
     assert heard == {f"{name} at {name}-web\n" for name in others}
@@ -265,12 +234,12 @@ def test_a_create_that_does_not_come_to_its_end(
     before = inventory()
     lab = open_lab(LAB)
     with entourage.begin("create", "late", "--from", "small", "--at", "west") as making:
-        deadline = time.monotonic() + DEADLINE_S
+        deadline = time.monotonic() + WITHIN_S
         while running_pid(instance_paths(lab.access(WEST), MemberId("late-rt"))) is None:
             assert making.poll() is None, making.communicate()
             assert time.monotonic() < deadline
         making.send_signal(how)
-        making.communicate(timeout=DEADLINE_S)
+        making.communicate(timeout=WITHIN_S)
     assert making.returncode == code
     if how == signal.SIGKILL:
         (state,) = (each for each in entourage.json("lab", "status")["labs"] if each["lab"] == LAB)

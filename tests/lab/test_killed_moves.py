@@ -2,20 +2,17 @@
 
 import asyncio
 import json
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from whole_lab import home_and_other, lab_up, move_killed_in, pair, require_at_rest, until_over
 
-from entourage.lab.daemons import own_command
-from entourage.lab.leftovers import is_being_moved
-from entourage.lab.place import Place, open_place
-from entourage.model.ids import SiteId
-from entourage.operations.labs import look, take_down
+from entourage.chaos.disks import disk_problems, records
+from entourage.lab.place import Place
+from entourage.model.ids import MemberId, SiteId, site_of
+from entourage.operations.labs import look
 from entourage.operations.observe import Observation
 from entourage.operations.recovering import all_moves, open_moves, take_over
 from entourage.operations.switching import Shown
@@ -25,53 +22,25 @@ from entourage.wiring import wire
 pytestmark = pytest.mark.lab
 
 LAB = "t-killed"
+WEB1 = MemberId("web1")
 BEFORE_COMMIT = ("preparing", "copying", "converging", "stopping", "draining", "disarming", "committing")
 AFTER_COMMIT = ("resuming", "verifying", "cleaning")
 RUNS_AGAIN_WITHIN_S = 30.0
-ENDS_WITHIN_S = 120.0
-# Moves the service to the site and kills itself when the move says that it is in the state.
-ORCHESTRATOR = """
-import asyncio, os, signal, sys
-from entourage.lab.place import open_place
-from entourage.operations.moves import run_move
-from entourage.operations.switching import Shown
-from entourage.planner import MoveRequest
-from entourage.wiring import wire
-
-async def main(lab, target, state):
-    place = open_place(lab)
-    def phase(name):
-        if name == state:
-            os.kill(os.getpid(), signal.SIGKILL)
-    request = MoveRequest(service=place.service.id, target=target)
-    await run_move(wire(place), request, shown=Shown(progress=lambda _: None, phase=phase))
-
-asyncio.run(main(*sys.argv[1:]))
-"""
 
 
 @pytest.fixture(scope="module")
-def place(lab_requirements: Path) -> Iterator[Place]:
-    """A lab with its service running."""
-    asyncio.run(take_down(LAB))
-    try:
-        command = own_command("lab", "up", "--lab", LAB)
-        subprocess.run(command, check=True, timeout=200)  # its own process: this one's children would be the QEMUs
-        yield open_place(LAB)
-    finally:
-        asyncio.run(take_down(LAB))
+def place(lab_requirements: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """A lab with its service running: its members at two hosts, so a move has two guards at either site."""
+    with lab_up(LAB, *pair(tmp_path_factory.mktemp("spec"), "if-unverified: move-back")) as made:
+        assert len(set(asyncio.run(look(LAB)).snapshot.placement.values())) == 2
+        yield made
 
 
 def killed_in(place: Place, state: str) -> tuple[SiteId, SiteId]:
     """Begin a move to the other site and have it killed in this state: from where to where it was to go."""
-    sites = {host.partition("/")[0] for host in asyncio.run(look(LAB)).snapshot.placement.values()}
-    (home,) = sites
-    other = next(site.id for site in place.infrastructure.sites if site.id != home)
-    done = subprocess.run(
-        [sys.executable, "-c", ORCHESTRATOR, LAB, other, state], capture_output=True, timeout=240, check=False
-    )
-    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
-    return SiteId(home), other
+    home, other = home_and_other(place)
+    move_killed_in(LAB, other, state)
+    return home, other
 
 
 async def all_run_at(site: SiteId) -> Observation:
@@ -80,17 +49,17 @@ async def all_run_at(site: SiteId) -> Observation:
         while True:
             seen = await look(LAB)
             running = [host for (_, host), state in seen.copies.items() if state is RunState.RUNNING]
-            if len(running) == len(seen.snapshot.service.members) and {h.partition("/")[0] for h in running} == {site}:
+            if len(running) == len(seen.snapshot.service.members) and set(map(site_of, running)) == {site}:
                 return seen
             await asyncio.sleep(0.1)
 
 
-async def ended_by_itself(place: Place) -> Mapping[str, Any]:
+def ended_by_itself(place: Place) -> Mapping[str, Any]:
     """What became of the latest move, when somebody has brought it to its end whom nobody asked to."""
-    async with asyncio.timeout(ENDS_WITHIN_S):
-        while (move := all_moves(place)[0]).ended is None or is_being_moved(LAB):  # noqa: ASYNC110
-            await asyncio.sleep(0.1)
-    return move.ended
+    asyncio.run(until_over(place))
+    ended = all_moves(place)[0].ended
+    assert ended is not None
+    return ended
 
 
 async def recovered(place: Place) -> dict[str, dict[str, Any]]:
@@ -101,12 +70,10 @@ async def recovered(place: Place) -> dict[str, dict[str, Any]]:
         await wired.close()
 
 
-def require_at_rest(place: Place, site: SiteId) -> None:
-    seen = asyncio.run(look(LAB))
-    assert seen.oddities() == []
-    assert {host.partition("/")[0] for host in seen.snapshot.placement.values()} == {site}
-    assert set(seen.snapshot.ingress.values()) == {site}
-    assert open_moves(place) == []
+def require_one_disk_at(place: Place, site: SiteId) -> None:
+    """The server's disk is there, and nowhere else."""
+    hosts = [host.id for each in place.infrastructure.sites for host in each.hosts]
+    assert {site_of(host) for host in hosts if records(place, WEB1, host)} == {site}
 
 
 @pytest.mark.parametrize("state", BEFORE_COMMIT)
@@ -118,15 +85,22 @@ def test_killed_before_the_commit_everything_runs_at_the_source_and_is_put_back(
         assert [move.document["group"]["source_site"] for move in open_moves(place)] == [home]
         (result,) = list[Mapping[str, Any]](asyncio.run(recovered(place)).values())
     else:
-        result = asyncio.run(ended_by_itself(place))
+        result = ended_by_itself(place)
     assert (result["outcome"], *result["problems"]) == ("rolled-back",)
     require_at_rest(place, home)
+    require_one_disk_at(place, home)
 
 
 @pytest.mark.parametrize("state", AFTER_COMMIT)
 def test_killed_after_the_commit_everything_goes_on_to_the_target(place: Place, state: str) -> None:
     _, target = killed_in(place, state)
-    result = asyncio.run(ended_by_itself(place))
+    result = ended_by_itself(place)
     assert (result["outcome"], *result["problems"]) == ("committed",)
     require_at_rest(place, target)
+    require_one_disk_at(place, target)
     assert json.dumps(all_moves(place)[0].ended)
+
+
+def test_whoever_was_killed_the_disk_has_every_record_and_goes_on(place: Place) -> None:
+    """A record that one of the moves before had lost would still be missing."""
+    assert asyncio.run(disk_problems(place, asyncio.run(look(LAB)).snapshot.placement)) == []

@@ -3,29 +3,27 @@
 import asyncio
 import json
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from whole_lab import WITHIN_S, lab_up, mover, until_over
 
 from entourage.drivers.qemu.monitor import Monitor
 from entourage.drivers.qemu.process import instance_paths
 from entourage.lab.daemons import own_command
-from entourage.lab.place import Place, open_place
+from entourage.lab.place import Place
 from entourage.model.ids import HostId, SiteId
-from entourage.operations.driving import is_being_driven
 from entourage.operations.examples import example
-from entourage.operations.labs import look, take_down
+from entourage.operations.labs import look
 from entourage.operations.licences import view
-from entourage.operations.recovering import all_moves, open_moves
+from entourage.operations.recovering import all_moves
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
 
 LAB = "t-licensed"
 WEST = SiteId("west")
-WITHIN_S = 240
 AT_EAST = {
     "vrouter floating": (1, 0), "vfw at east": (1, 0), "vfw at west": (0, 0), "vlb floating": (1, 0),
 }  # fmt: skip
@@ -34,13 +32,9 @@ AT_EAST = {
 @pytest.fixture(scope="module")
 def place(lab_requirements: Path) -> Iterator[Place]:
     """A lab with the licensed service running at `east`."""
-    asyncio.run(take_down(LAB))
-    files = ["--service", str(example("shop-licensed.yaml")), "--licences", str(example("licences.yaml"))]
-    try:
-        subprocess.run(own_command("lab", "up", "--lab", LAB, *files), check=True, timeout=200)
-        yield open_place(LAB)
-    finally:
-        asyncio.run(take_down(LAB))
+    files = ("--service", str(example("shop-licensed.yaml")), "--licences", str(example("licences.yaml")))
+    with lab_up(LAB, *files, "--rtt", "10 ms", "--rate", "500 Mbit/s") as made:
+        yield made
 
 
 def pools(place: Place) -> dict[str, tuple[int, int]]:
@@ -54,7 +48,7 @@ def pools(place: Place) -> dict[str, tuple[int, int]]:
 @contextmanager
 def standing_still(state: str) -> Iterator[None]:
     """A move to west that has come to this state and stands still there; then its orchestrator is killed."""
-    command = [sys.executable, "-m", "entourage.chaos.orchestrator", LAB, WEST, state, "wait"]
+    command = mover(LAB, WEST, state, "wait")
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     with process:
         try:
@@ -65,12 +59,6 @@ def standing_still(state: str) -> Iterator[None]:
             yield
         finally:
             process.kill()
-
-
-async def ended_by_itself(place: Place) -> None:
-    """Until no move is open, and nobody drives one."""
-    while open_moves(place) or is_being_driven(place):  # noqa: ASYNC110 - another process's
-        await asyncio.sleep(0.2)
 
 
 async def uuids(place: Place, site: str) -> dict[str, str]:
@@ -100,7 +88,7 @@ def test_seats_are_reserved_before_anything_is_made_and_free_again_once_a_move_w
         at_east = asyncio.run(uuids(place, "east"))
         assert asyncio.run(uuids(place, "west")) == at_east
         assert len(set(at_east.values())) == len(place.service.members)
-    asyncio.run(asyncio.wait_for(ended_by_itself(place), WITHIN_S))
+    asyncio.run(until_over(place))
     assert [(move.ended or {})["outcome"] for move in all_moves(place)] == ["rolled-back"] * 2
     assert pools(place) == AT_EAST
 

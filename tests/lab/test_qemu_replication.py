@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -43,12 +43,14 @@ def machines() -> Iterator[LonelyMachines]:
 
 
 @asynccontextmanager
-async def running(machines: LonelyMachines) -> AsyncIterator[tuple[QemuHypervisor, QemuReplication]]:
+async def running(
+    machines: LonelyMachines, *, within_s: float = CHECK_DEADLINE_S
+) -> AsyncIterator[tuple[QemuHypervisor, QemuReplication]]:
     """The member on SOURCE with some records on its disk, and no replica yet; in the end nothing is left of either."""
     driver = QemuHypervisor(machines, accel=usable_accel())
     replication = QemuReplication(machines, driver, hosts=(SOURCE, TARGET))
     try:
-        async with asyncio.timeout(CHECK_DEADLINE_S):
+        async with asyncio.timeout(within_s):
             await driver.create(STORER, SOURCE)
             await machines.wait_beats(SOURCE, count=5)
             yield driver, replication
@@ -134,10 +136,12 @@ async def arriving(machines: LonelyMachines) -> None:
     await wait_until(some, words="a part of the round at the target", deadline_s=CHECK_DEADLINE_S)
 
 
-def test_a_member_starts_with_what_the_replica_has_and_the_replica_stays(machines: LonelyMachines) -> None:
+def test_a_member_starts_with_what_the_replica_has_and_the_replica_stays_until_it_is_removed(
+    machines: LonelyMachines,
+) -> None:
     async def work() -> None:
         async with running(machines) as (driver, replication):
-            await machines.wait_beats(SOURCE, count=40)
+            await machines.wait_beats(SOURCE, count=20)
             done = await replication.round(STORER, source=SOURCE, target=TARGET, pace=PACE)
             kept = await copied(replication, machines)
             await driver.remove(STORER.id, SOURCE)
@@ -151,14 +155,8 @@ def test_a_member_starts_with_what_the_replica_has_and_the_replica_stays(machine
             assert records(instance_paths(machines.access(TARGET), STORER.id).disk) == kept
             assert await copied(replication, machines) == kept
             assert sorted(path.name for path in replica(machines).folder.iterdir()) == ["disk", "lock", "record"]
-
-    asyncio.run(work())
-
-
-def test_nothing_starts_where_there_is_no_replica(machines: LonelyMachines) -> None:
-    async def work() -> None:
-        async with running(machines) as (driver, replication):
-            await driver.remove(STORER.id, SOURCE)
+            await driver.remove(STORER.id, TARGET)
+            await replication.remove(STORER.id, TARGET)
             with pytest.raises(PermanentError, match="no replica"):
                 await replication.start(STORER, TARGET)
             assert await driver.look(STORER.id, TARGET) is RunState.ABSENT
@@ -174,16 +172,19 @@ machines = LonelyMachines(directory=Path(sys.argv[1]), is_encrypted=True)
 replication = QemuReplication(machines, None, hosts=(SOURCE, TARGET))
 asyncio.run(replication.round(STORER, source=SOURCE, target=TARGET, pace=float(sys.argv[2])))
 """
-PathToKill = Callable[[LonelyMachines], Path]
-VICTIMS: dict[str, PathToKill] = {
-    "who receives": lambda machines: replica(machines).folder / "blocks.pid",
-    "who sends": lambda machines: instance_paths(machines.access(SOURCE), STORER.id).sending / "blocks.pid",
-}
+
+
+def receiver(machines: LonelyMachines) -> int:
+    return int((replica(machines).folder / "blocks.pid").read_text())
+
+
+def sender(machines: LonelyMachines) -> int:
+    return int((instance_paths(machines.access(SOURCE), STORER.id).sending / "blocks.pid").read_text())
 
 
 async def is_as_before_and_goes_on(
     replication: QemuReplication, machines: LonelyMachines, before: Generation, kept: list[int]
-) -> None:
+) -> Generation:
     """A round that failed has changed nothing, and the next one makes up for it, sending only what is new."""
     assert replication.generation(STORER.id, TARGET) == before
     assert await copied(replication, machines) == kept
@@ -196,74 +197,70 @@ async def is_as_before_and_goes_on(
     assert now[-1] >= last
     assert unwell(machines.console(SOURCE)) == []
     assert await left_at_source(machines) == []
+    return after
 
 
-@pytest.mark.parametrize("victim", VICTIMS)
-def test_after_a_process_was_killed_in_a_round_the_last_generation_is_good(
-    victim: str, machines: LonelyMachines
+async def slow_round(replication: QemuReplication, machines: LonelyMachines) -> asyncio.Task[Generation]:
+    """One that sends what was written meanwhile, and of which a part has come."""
+    await machines.wait_beats(SOURCE, count=DIRTY)
+    slow = asyncio.create_task(replication.round(STORER, source=SOURCE, target=TARGET, pace=SLOW))
+    await arriving(machines)
+    return slow
+
+
+async def receiver_is_killed(replication: QemuReplication, machines: LonelyMachines) -> None:
+    slow = await slow_round(replication, machines)
+    os.kill(receiver(machines), signal.SIGKILL)
+    with pytest.raises(DriverError):
+        await slow
+
+
+async def sender_is_killed(replication: QemuReplication, machines: LonelyMachines) -> None:
+    slow = await slow_round(replication, machines)
+    os.kill(sender(machines), signal.SIGKILL)
+    with pytest.raises(DriverError):
+        await slow
+
+
+async def receiver_stands_still(replication: QemuReplication, machines: LonelyMachines) -> None:
+    """A round that gets no further is given up."""
+    slow = await slow_round(replication, machines)
+    os.kill(receiver(machines), signal.SIGSTOP)
+    with pytest.raises(TemporaryError, match="no further"):
+        await slow
+
+
+async def replicator_is_killed(_: QemuReplication, machines: LonelyMachines) -> None:
+    await machines.wait_beats(SOURCE, count=DIRTY)
+    command = [sys.executable, "-c", REPLICATOR, str(machines.directory), str(SLOW)]
+    replicator = await asyncio.create_subprocess_exec(*command, cwd=Path(__file__).parent)
+    try:
+        await arriving(machines)
+    finally:
+        replicator.kill()
+        await replicator.wait()
+    assert block_processes(machines) != []
+
+
+async def it_is_called_off(replication: QemuReplication, machines: LonelyMachines) -> None:
+    slow = await slow_round(replication, machines)
+    slow.cancel()
+    await asyncio.wait({slow})
+    assert await left_at_source(machines) == []
+
+
+def test_whatever_ends_a_round_the_last_generation_is_good_and_the_next_round_makes_up_for_it(
+    machines: LonelyMachines,
 ) -> None:
+    ends = (receiver_is_killed, sender_is_killed, receiver_stands_still, replicator_is_killed, it_is_called_off)
+
     async def work() -> None:
-        async with running(machines) as (_, replication):
+        async with running(machines, within_s=2 * CHECK_DEADLINE_S) as (_, replication):
             before = await replication.round(STORER, source=SOURCE, target=TARGET, pace=PACE)
-            kept = await copied(replication, machines)
-            await machines.wait_beats(SOURCE, count=DIRTY)
-            slow = asyncio.create_task(replication.round(STORER, source=SOURCE, target=TARGET, pace=SLOW))
-            await arriving(machines)
-            os.kill(int(VICTIMS[victim](machines).read_text()), signal.SIGKILL)
-            with pytest.raises(DriverError):
-                await slow
-            await is_as_before_and_goes_on(replication, machines, before, kept)
-
-    asyncio.run(work())
-
-
-def test_a_round_that_gets_no_further_is_given_up(machines: LonelyMachines) -> None:
-    async def work() -> None:
-        async with running(machines) as (_, replication):
-            before = await replication.round(STORER, source=SOURCE, target=TARGET, pace=PACE)
-            kept = await copied(replication, machines)
-            await machines.wait_beats(SOURCE, count=DIRTY)
-            slow = asyncio.create_task(replication.round(STORER, source=SOURCE, target=TARGET, pace=SLOW))
-            await arriving(machines)
-            os.kill(int(VICTIMS["who receives"](machines).read_text()), signal.SIGSTOP)
-            with pytest.raises(TemporaryError, match="no further"):
-                await slow
-            await is_as_before_and_goes_on(replication, machines, before, kept)
-
-    asyncio.run(work())
-
-
-def test_after_the_replicator_was_killed_another_goes_on(machines: LonelyMachines) -> None:
-    async def work() -> None:
-        async with running(machines) as (_, replication):
-            before = await replication.round(STORER, source=SOURCE, target=TARGET, pace=PACE)
-            kept = await copied(replication, machines)
-            await machines.wait_beats(SOURCE, count=DIRTY)
-            command = [sys.executable, "-c", REPLICATOR, str(machines.directory), str(SLOW)]
-            replicator = await asyncio.create_subprocess_exec(*command, cwd=Path(__file__).parent)
-            try:
-                await arriving(machines)
-            finally:
-                replicator.kill()
-                await replicator.wait()
-            assert block_processes(machines) != []
-            await is_as_before_and_goes_on(replication, machines, before, kept)
-
-    asyncio.run(work())
-
-
-def test_a_round_that_is_called_off_leaves_nothing(machines: LonelyMachines) -> None:
-    async def work() -> None:
-        async with running(machines) as (_, replication):
-            before = await replication.round(STORER, source=SOURCE, target=TARGET, pace=PACE)
-            kept = await copied(replication, machines)
-            await machines.wait_beats(SOURCE, count=DIRTY)
-            slow = asyncio.create_task(replication.round(STORER, source=SOURCE, target=TARGET, pace=SLOW))
-            await arriving(machines)
-            slow.cancel()
-            await asyncio.wait({slow})
-            assert await left_at_source(machines) == []
-            await is_as_before_and_goes_on(replication, machines, before, kept)
+            for end in ends:
+                kept = await copied(replication, machines)
+                await end(replication, machines)
+                before = await is_as_before_and_goes_on(replication, machines, before, kept)
             await replication.forget(STORER.id, SOURCE)
             assert (await replication.round(STORER, source=SOURCE, target=TARGET, pace=PACE)).bytes == DISK
 
@@ -279,7 +276,7 @@ def test_a_round_that_came_whole_counts_although_its_source_died_and_nobody_merg
     async def work() -> None:
         async with running(machines) as (driver, replication):
             await replication.round(STORER, source=SOURCE, target=TARGET, pace=PACE)
-            await machines.wait_beats(SOURCE, count=DIRTY)
+            await machines.wait_beats(SOURCE, count=3)
             last = machines.beats(SOURCE)[-1]
             with monkeypatch.context() as patched:
                 patched.setattr(QemuReplication, "_merge", killed)

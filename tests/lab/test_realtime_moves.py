@@ -1,6 +1,5 @@
 """A service whose members are promised real-time CPU: they have it, take it along, and who changes that is told on."""
 
-import asyncio
 import json
 import os
 import subprocess
@@ -9,32 +8,27 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from whole_lab import WITHIN_S, lab_up
 
 from entourage.drivers.qemu.process import instance_paths, running_pid
 from entourage.lab.daemons import own_command
-from entourage.lab.place import Place, open_place
+from entourage.lab.place import Place
 from entourage.model.ids import HostId, MemberId
 from entourage.operations.examples import example
-from entourage.operations.labs import take_down
 
 pytestmark = [pytest.mark.lab, pytest.mark.alone]
 
 LAB = "t-realtime"
 EAST, WEST = HostId("east/h1"), HostId("west/h1")
 THREADS = {"rt": 2, "fw": 2, "lb": 2, "web1": 2, "web2": 2}
-WITHIN_S = 240
 
 
 @pytest.fixture(scope="module")
 def place(lab_requirements: Path) -> Iterator[Place]:
     """A lab with its service running at `east`."""
-    asyncio.run(take_down(LAB))
     specs = ("--sites", str(example("sites-realtime.yaml")), "--service", str(example("shop-realtime.yaml")))
-    try:
-        subprocess.run(own_command("lab", "up", "--lab", LAB, *specs, "--rate", "500 Mbit/s"), check=True, timeout=200)
-        yield open_place(LAB)
-    finally:
-        asyncio.run(take_down(LAB))
+    with lab_up(LAB, *specs, "--rtt", "10 ms", "--rate", "500 Mbit/s") as made:
+        yield made
 
 
 def promised() -> dict[str, Any]:
@@ -58,7 +52,7 @@ def test_members_have_what_they_are_promised(place: Place) -> None:
 
 
 def test_they_have_it_at_the_target_and_no_longer_at_the_source(place: Place, tmp_path: Path) -> None:
-    words = ("move", "--to", "west", "--sessions", "20", "--lab", LAB, "--out", str(tmp_path), "--json")
+    words = ("move", "--to", "west", "--sessions", "0", "--lab", LAB, "--out", str(tmp_path), "--json")
     done = subprocess.run(own_command(*words), capture_output=True, text=True, timeout=WITHIN_S, check=False)
     assert (done.returncode, json.loads(done.stdout)["outcome"]) == (0, "committed"), done.stderr
     require_kept_at(WEST, promised())

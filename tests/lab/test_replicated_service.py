@@ -1,7 +1,6 @@
 """A service in a lab whose disks are replicated: kept fresh, through a move, and nothing is left when that ends."""
 
 import asyncio
-import json
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -9,38 +8,32 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from whole_lab import WITHIN_S, Entourage, lab_up, pair
 
 from entourage.chaos.disks import records
 from entourage.drivers.qemu.monitor import Monitor
 from entourage.drivers.qemu.process import instance_paths
 from entourage.lab.daemons import own_command
 from entourage.lab.leftovers import command_of, namespaces, processes_in
-from entourage.lab.place import Place, open_place
+from entourage.lab.place import Place
 from entourage.model.ids import HostId, MemberId, SiteId, site_of
-from entourage.operations.examples import example
 from entourage.operations.labs import look, take_down
 from entourage.operations.replicating import replica_states
 from entourage.planner.replicating import ReplicaState
 from entourage.wiring import replication_of
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
 
 LAB = "t-replicas"
 EAST, WEST = SiteId("east"), SiteId("west")
 WEB1 = MemberId("web1")
-WITHIN_S = 240
 
 
 @pytest.fixture(scope="module")
-def place(lab_requirements: Path) -> Iterator[Place]:
+def place(lab_requirements: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     """A lab with its service running at `east`."""
-    asyncio.run(take_down(LAB))
-    try:
-        up = own_command("lab", "up", "--lab", LAB, "--service", str(example("shop-replicated.yaml")))
-        subprocess.run(up, check=True, timeout=200)
-        yield open_place(LAB)
-    finally:
-        asyncio.run(take_down(LAB))
+    with lab_up(LAB, *pair(tmp_path_factory.mktemp("spec"), "rpo: 3 s")) as made:
+        yield made
 
 
 @contextmanager
@@ -95,15 +88,16 @@ def block_processes() -> list[str]:
 
 
 def test_replicas_are_kept_through_a_move_and_nothing_but_they_is_left(place: Place, tmp_path: Path) -> None:
+    entourage = Entourage(tmp_path, lab=LAB)
     with replicating():
         wait_until(all_of(EAST, number=3), place)
-        words = ("move", "--to", WEST, "--sessions", "20", "--lab", LAB, "--out", str(tmp_path), "--json")
-        done = subprocess.run(own_command(*words), capture_output=True, text=True, timeout=WITHIN_S, check=False)
-        report = json.loads(done.stdout)
-        assert (done.returncode, report["outcome"], report["problems"]) == (0, "committed", []), done.stderr
-        assert report["left_over"] == []
+        second = entourage("replicate")
+        assert (second.returncode, "replicated by another process already" in second.stderr) == (1, True)
+        report = entourage.json("move", "--to", WEST, "--sessions", "20")
+        assert (report["outcome"], report["problems"], report["left_over"]) == ("committed", [], [])
         states = wait_until(all_of(WEST, number=2), place)
         assert {site_of(state.host) for state in states if state.host is not None} == {EAST}
+        require_what_was_written_to_be_copied(place)
     placement = asyncio.run(look(LAB)).snapshot.placement
     assert asyncio.run(left_in(place, placement[WEB1])) == []
     assert block_processes() == []
@@ -111,13 +105,12 @@ def test_replicas_are_kept_through_a_move_and_nothing_but_they_is_left(place: Pl
     assert [host for host in others if instance_paths(place.access(host), WEB1).replica.exists()] == []
 
 
-def test_a_replica_has_what_its_member_wrote_before_the_round(place: Place, tmp_path: Path) -> None:
-    host = asyncio.run(look(LAB)).snapshot.placement[WEB1]
-    before = records(place, WEB1, host)
+def require_what_was_written_to_be_copied(place: Place) -> None:
+    """A replica whose round began later has all that its member has written until now."""
+    before = records(place, WEB1, asyncio.run(look(LAB)).snapshot.placement[WEB1])
     began_at = time.time()
-    with replicating():
-        taken = lambda state: state.generation is not None and state.generation.taken_at > began_at  # noqa: E731
-        states = wait_until(lambda states: all(map(taken, states)), place)
+    taken = lambda state: state.generation is not None and state.generation.taken_at > began_at  # noqa: E731
+    states = wait_until(lambda states: all(map(taken, states)), place)
     target = next(state.host for state in states if state.member == WEB1)
     assert target is not None
     assert before
@@ -128,16 +121,6 @@ def test_a_replica_has_what_its_member_wrote_before_the_round(place: Place, tmp_
         assert before <= records(place, MemberId("looked-at"), target)
     finally:
         copy.unlink(missing_ok=True)
-
-
-def test_two_do_not_replicate_one_lab(place: Place) -> None:
-    with replicating():
-        wait_until(lambda states: all("nobody" not in (state.problem or "") for state in states), place)
-        second = subprocess.run(
-            own_command("replicate", "--lab", LAB), capture_output=True, text=True, timeout=WITHIN_S, check=False
-        )
-    assert second.returncode == 1
-    assert "replicated by another process already" in second.stderr
 
 
 def test_it_ends_when_the_lab_is_taken_down_and_leaves_nothing(place: Place) -> None:
