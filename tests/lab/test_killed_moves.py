@@ -29,13 +29,13 @@ BEFORE_COMMIT = ("preparing", "copying", "converging", "stopping", "draining", "
 AFTER_COMMIT = ("resuming", "verifying", "cleaning")
 RUNS_AGAIN_WITHIN_S = 30.0
 ENDS_WITHIN_S = 120.0
-# Moves the service to the site and kills itself when the move says that it is in the state.
+# Moves the service to the site, or off the host, and kills itself when the move says that it is in the state.
 ORCHESTRATOR = """
 import asyncio, os, signal, sys
 from entourage.lab.place import open_place
 from entourage.operations.moves import run_move
 from entourage.operations.switching import Shown
-from entourage.planner import MoveRequest
+from entourage.planner import MoveRequest, off_host
 from entourage.wiring import wire
 
 async def main(lab, target, state):
@@ -44,6 +44,8 @@ async def main(lab, target, state):
         if name == state:
             os.kill(os.getpid(), signal.SIGKILL)
     request = MoveRequest(service=place.service.id, target=target)
+    if "/" in target:
+        request = off_host(place.infrastructure, place.service.id, target)
     await run_move(wire(place), request, shown=Shown(progress=lambda _: None, phase=phase))
 
 asyncio.run(main(*sys.argv[1:]))
@@ -67,11 +69,16 @@ def killed_in(place: Place, state: str) -> tuple[SiteId, SiteId]:
     sites = {host.partition("/")[0] for host in asyncio.run(look(LAB)).snapshot.placement.values()}
     (home,) = sites
     other = next(site.id for site in place.infrastructure.sites if site.id != home)
+    kill(other, state)
+    return SiteId(home), other
+
+
+def kill(target: str, state: str) -> None:
+    """Begin a move to a site, or off a host, and have it killed in this state."""
     done = subprocess.run(
-        [sys.executable, "-c", ORCHESTRATOR, LAB, other, state], capture_output=True, timeout=240, check=False
+        [sys.executable, "-c", ORCHESTRATOR, LAB, target, state], capture_output=True, timeout=240, check=False
     )
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()
-    return SiteId(home), other
 
 
 async def all_run_at(site: SiteId) -> Observation:
@@ -130,3 +137,18 @@ def test_killed_after_the_commit_everything_goes_on_to_the_target(place: Place, 
     assert (result["outcome"], *result["problems"]) == ("committed",)
     require_at_rest(place, target)
     assert json.dumps(all_moves(place)[0].ended)
+
+
+@pytest.mark.parametrize(("state", "outcome"), [("committing", "rolled-back"), ("resuming", "committed")])
+def test_killed_within_a_site_whose_hosts_both_have_copies(place: Place, state: str, outcome: str) -> None:
+    before = asyncio.run(look(LAB)).snapshot.placement
+    (site,) = {host.partition("/")[0] for host in before.values()}
+    source = before[place.service.chain[0][0]]
+    kill(source, state)
+    assert asyncio.run(ended_by_itself(place))["outcome"] == outcome
+    require_at_rest(place, SiteId(site))
+    after = asyncio.run(look(LAB)).snapshot.placement
+    if outcome == "rolled-back":
+        assert after == before
+    else:
+        assert source not in after.values()
