@@ -101,6 +101,20 @@ def test_killed_after_the_commit_everything_goes_on_to_the_target(place: Place, 
     assert json.dumps(all_moves(place)[0].ended)
 
 
+@pytest.mark.parametrize(("state", "outcome"), [("committing", "rolled-back"), ("resuming", "committed")])
+def test_killed_within_a_site_whose_hosts_both_have_copies(place: Place, state: str, outcome: str) -> None:
+    home, _ = home_and_other(place)
+    before = asyncio.run(look(LAB)).snapshot.placement
+    move_killed_in(LAB, before[WEB1], state)
+    assert ended_by_itself(place)["outcome"] == outcome
+    require_at_rest(place, home)
+    require_one_disk_at(place, home)
+    after = asyncio.run(look(LAB)).snapshot.placement
+    assert {member for member in before if before[member] != after[member]} == {
+        member for member in (WEB1,) if outcome == "committed"
+    }
+
+
 def test_whoever_was_killed_the_disk_has_every_record_and_goes_on(place: Place) -> None:
     """A record that one of the moves before had lost would still be missing."""
     assert asyncio.run(disk_problems(place, asyncio.run(look(LAB)).snapshot.placement)) == []

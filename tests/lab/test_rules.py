@@ -149,6 +149,38 @@ def test_what_a_run_that_is_killed_had_begun_comes_to_its_end(place: Place, tmp_
     assert any((each["outcome"] or {}).get("interrupted") for each in kept)
 
 
+def test_who_is_on_a_host_in_maintenance_goes_to_the_other_host_of_the_site(place: Place, tmp_path: Path) -> None:
+    leave = tmp_path / "leave.yaml"
+    leave.write_text("rules:\n  leave: {when: host-maintenance, do: evacuate, hold: 1 s}\n")
+    left = asyncio.run(look(LAB)).snapshot.placement[place.service.chain[0][0]]
+
+    async def story() -> None:
+        async with (
+            RulesAtWork(LAB, rules=leave, out=tmp_path) as rules,
+            Users(place, Load(sessions=40, message_interval_s=1.0), tmp_path / "users") as users,
+        ):
+            began = time.time()
+            await asyncio.to_thread(told, "maintenance", left, "--reason", "a new disk")
+            decided = await rules.wait_news(is_do, within_s=WITHIN_S)
+            assert (decided["action"], decided["target"], decided["leaves"]) == ("evacuate", EAST, left)
+            assert (await outcome_of(rules, decided))["outcome"] == "committed"
+            await users.wait_logged(time.time())
+            sessions = (await asyncio.to_thread(users.read)).sessions(start=began, end=time.time())
+            assert (sessions["survived"], sessions["reset"]) == (40, 0)
+            assert len(list(filter(is_do, rules.news))) == 1
+        await whole_at(EAST)
+        seen = await look(LAB)
+        assert left not in seen.snapshot.placement.values()
+        assert (seen.oddities(), seen.stretched) == ([], {})
+
+    try:
+        asyncio.run(story())
+    finally:
+        told("maintenance", left, "--over")
+    report = json.loads(next((tmp_path / "moves").glob("*.json")).read_text())
+    assert (report["source"], report["target"], report["ingress"], report["left_over"]) == (EAST, EAST, None, [])
+
+
 def test_nothing_is_decided_when_a_link_is_cut(place: Place, tmp_path: Path) -> None:
     async def story() -> None:
         async with RulesAtWork(LAB, rules=FAILOVER, out=tmp_path) as rules:

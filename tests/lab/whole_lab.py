@@ -13,7 +13,7 @@ from typing import Any
 
 from entourage.lab.daemons import own_command
 from entourage.lab.place import Place, open_place
-from entourage.model.ids import SiteId, site_of
+from entourage.model.ids import HostId, SiteId, site_of
 from entourage.operations.driving import is_being_driven
 from entourage.operations.labs import look, take_down
 from entourage.operations.recovering import open_moves
@@ -71,12 +71,12 @@ class Entourage:
         )  # fmt: skip
 
 
-def mover(lab: str, target: SiteId, state: str, deed: str) -> list[str]:
-    """The command of an orchestrator that moves the lab's service and, when it comes to `state`, does the deed."""
+def mover(lab: str, target: SiteId | HostId, state: str, deed: str) -> list[str]:
+    """The command of one who moves the lab's service to a site, or off a host, and at `state` does the deed."""
     return [sys.executable, "-m", "entourage.chaos.orchestrator", lab, target, state, deed]
 
 
-def move_killed_in(lab: str, target: SiteId, state: str, *, by: Sequence[str] = ()) -> None:
+def move_killed_in(lab: str, target: SiteId | HostId, state: str, *, by: Sequence[str] = ()) -> None:
     """Begin a move and have it killed in that state. `by`: words before the command's, which run it."""
     victim = [*by, *mover(lab, target, state, "die")]
     done = subprocess.run(victim, capture_output=True, timeout=WITHIN_S, check=False)

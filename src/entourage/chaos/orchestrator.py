@@ -1,7 +1,7 @@
 """An orchestrator that is to be a victim.
 
-`python -m entourage.chaos.orchestrator LAB TARGET STATE DEED` moves the lab's service to the site TARGET. It writes a
-JSON line for each state that the move comes to, and one with the report. When the move comes to STATE it
+`python -m entourage.chaos.orchestrator LAB TARGET STATE DEED` moves the lab's service to the site TARGET, or off the
+host TARGET. It writes a JSON line for each state that the move comes to, and one with the report. At STATE it
 
 - `die`: kills itself, before it does anything of what the state asks for;
 - `wait`: stops in its tracks until a line comes on its standard input;
@@ -17,10 +17,10 @@ import time
 from typing import Any
 
 from entourage.lab.place import open_place
-from entourage.model.ids import SiteId
+from entourage.model.ids import HostId, SiteId
 from entourage.operations.moves import run_move
 from entourage.operations.switching import Shown
-from entourage.planner import MoveRequest
+from entourage.planner import MoveRequest, off_host
 from entourage.wiring import wire
 
 
@@ -47,7 +47,11 @@ async def _move(lab: str, target: str, state: str, deed: str) -> None:
             _do(deed)
 
     try:
-        request = MoveRequest(service=wired.place.service.id, target=SiteId(target))
+        service, infrastructure = wired.place.service.id, wired.place.infrastructure
+        if "/" in target:
+            request = off_host(infrastructure, service, HostId(target))
+        else:
+            request = MoveRequest(service=service, target=SiteId(target))
         report = await run_move(wired, request, shown=Shown(progress=lambda _: None, phase=phase))
     finally:
         await wired.close()

@@ -16,7 +16,13 @@ Service = Annotated[
     str | None, typer.Argument(metavar="SERVICE", help="The service; may be left out where a lab has one.")
 ]
 NamedService = Annotated[str, typer.Argument(metavar="SERVICE", help="The service's name.")]
-To = Annotated[str, typer.Option("--to", metavar="SITE", help="The site to move to.")]
+To = Annotated[str | None, typer.Option("--to", metavar="SITE", help="The site to move to.")]
+OffHost = Annotated[
+    str | None,
+    typer.Option(
+        "--off", metavar="HOST", help="Move what is on this host to others of its site instead; SITE/HOST, as east/h1."
+    ),
+]
 MoveId = Annotated[str, typer.Argument(metavar="MOVE", help="A move's id, as `entourage moves` lists it.")]
 Only = Annotated[
     list[str] | None,
@@ -266,10 +272,12 @@ class PlanMove:
         "entourage plan --to west",
         "entourage plan shop --to west --only web1 --only web2",
         "entourage plan --to west --strategy serial --json",
+        "entourage plan --off east/h1",
     )
-    to: To
+    to: To = None
     service: Service = None
     only: Only = None
+    off: OffHost = None
     strategy: Strategy = None
     lab: LabName = LAB
     as_json: Json = False
@@ -277,7 +285,10 @@ class PlanMove:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Move:
-    """Move a service to another site while users use it, and report what they had before, in and after it."""
+    """Move a service to another site while users use it, and report what they had before, in and after it.
+
+    With --off only the members that are on a host move, to other hosts of its site; the route stays as it is.
+    """
 
     epilog: ClassVar = epilog_of(
         "entourage move --to west",
@@ -285,12 +296,14 @@ class Move:
         "entourage move --to east --sessions 1000 --out reports --json",
         "entourage move --to west --dry-run",
         "entourage move --to west --hold",
+        "entourage move shop --off east/h1",
         "entourage move --back",
         note="Ctrl-C before the commit puts everything back. The report is kept as DIR/moves/MOVE.json and .html.",
     )
-    to: Annotated[str | None, typer.Option("--to", metavar="SITE", help="The site to move to.")] = None
+    to: To = None
     service: Service = None
     only: Only = None
+    off: OffHost = None
     strategy: Strategy = None
     back: Annotated[
         bool, typer.Option("--back", help="Undo the service's last committed move: its members, to where they were.")

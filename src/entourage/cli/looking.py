@@ -1,5 +1,7 @@
 """`entourage status`, `trace` and `plan`: they look and change nothing."""
 
+from dataclasses import replace
+
 from rich.console import RenderableType
 from rich.text import Text
 
@@ -18,9 +20,9 @@ from entourage.operations.moves import RefusedError
 from entourage.operations.observe import Observation
 from entourage.operations.placed import last_failover
 from entourage.operations.recovering import all_moves
-from entourage.operations.words import members_named, region_named, site_named
+from entourage.operations.words import host_named, members_named, region_named, site_named
 from entourage.paths import to_json
-from entourage.planner import MoveRequest, Plan, Refusal, Step, Strategy
+from entourage.planner import MoveRequest, Plan, Refusal, Step, Strategy, back_again, off_host
 from entourage.report import path_strip, path_text
 from entourage.report.values import ms, plural
 from entourage.spec.problems import suggest
@@ -100,8 +102,8 @@ def back_request(wanted: Move, place: Place) -> MoveRequest:
 
     UsageError if there is none, or more is asked.
     """
-    if wanted.to is not None or wanted.only:
-        raise UsageError("--back says where to and who: leave --to and --only away")
+    if wanted.to is not None or wanted.only or wanted.off is not None:
+        raise UsageError("--back says where to and who: leave --to, --off and --only away")
     service, strategy = place.service.id, _strategy_named(wanted.strategy)
     failover = last_failover(place)
     for move in all_moves(place):
@@ -111,10 +113,8 @@ def back_request(wanted: Move, place: Place) -> MoveRequest:
             continue  # of a service of that name that is there no more
         if move.document["service"] == service and (move.ended or {}).get("outcome") == "committed":
             group = group_from_json(move.document["group"])
-            members = None if len(group.order) == len(place.service.members) else group.members()
-            return MoveRequest(
-                service=service, target=group.source_site, members=members, strategy=strategy, waits=wanted.hold
-            )
+            request = back_again(place.service, sources=group.sources, targets=group.targets)
+            return replace(request, strategy=strategy, waits=wanted.hold)
     if failover is not None:
         return MoveRequest(service=service, target=failover.lost, strategy=strategy, waits=wanted.hold)
     raise UsageError(f"no move of {service} has committed in lab {place.name}: there is nothing to undo")
@@ -130,15 +130,21 @@ def failed_target_policy(wanted: Move) -> FailedTarget | None:
 
 def request_of(wanted: PlanMove | Move, place: Place) -> MoveRequest:
     """What the user asks for, every name checked; UnknownNameError or UsageError."""
-    if wanted.to is None:
+    if wanted.off is not None and wanted.to is not None:
+        raise UsageError("--off says where to, to other hosts of the same site: leave --to away")
+    if wanted.off is None and wanted.to is None:
         sites = ", ".join(site.id for site in place.infrastructure.sites)
-        raise UsageError(f"where to? write --to SITE; the sites are {sites}")
-    strategy = _strategy_named(wanted.strategy)
+        raise UsageError(f"where to? write --to SITE, or --off HOST; the sites are {sites}")
+    strategy, waits = _strategy_named(wanted.strategy), isinstance(wanted, Move) and wanted.hold
+    members = members_named(place, wanted.only or ())
+    if wanted.off is not None:
+        off = off_host(place.infrastructure, place.service.id, host_named(place, wanted.off), members)
+        return replace(off, strategy=strategy, waits=waits)
     return MoveRequest(
-        waits=isinstance(wanted, Move) and wanted.hold,
+        waits=waits,
         service=place.service.id,
-        target=site_named(place, wanted.to),
-        members=members_named(place, wanted.only or ()),
+        target=site_named(place, wanted.to or ""),
+        members=members,
         strategy=strategy,
     )
 
@@ -188,7 +194,8 @@ def _plan_lines(planned: Plan) -> list[RenderableType]:
         ("copied", format_bytes(planned.forecast.bytes)),
         ("in all", f"{planned.total_s:.1f} s"),
     ]
-    way = f"{' and '.join(planned.sources)} → {planned.target}"
+    is_local = planned.sources == (planned.target,)
+    way = f"within {planned.target}" if is_local else f"{' and '.join(planned.sources)} → {planned.target}"
     lines: list[RenderableType] = [
         Text(f"{planned.service} {way}, {plural(len(planned.order), 'member')}", style="bold"),
         f"strategy {planned.strategy.value}: {planned.strategy_reason}",

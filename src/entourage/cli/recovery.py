@@ -25,6 +25,7 @@ from entourage.operations.recovering import (
     open_moves,
     state_of,
     take_over,
+    way_of,
 )
 from entourage.operations.switching import ABORT, COMMIT, Shown
 from entourage.operations.tell import Tell
@@ -43,10 +44,11 @@ def moves(wanted: Moves) -> None:
         return
     rows = []
     for move in known:
-        group, state = move.document["group"], state_of(move, place)
-        way = f"{group['source_site']} to {group['target_site']}"
+        state = state_of(move, place)
         began = f"{datetime.fromtimestamp(move.began).astimezone():%Y-%m-%d %H:%M:%S}"
-        rows.append((move.move, way, move.document["strategy"], began, Text(state, style=_STYLES.get(state, ""))))
+        rows.append(
+            (move.move, way_of(move), move.document["strategy"], began, Text(state, style=_STYLES.get(state, "")))
+        )
     show(table(("move", "way", "strategy", "began", "state"), rows) if rows else "no move was begun yet")
     interrupted = [move.move for move in known if state_of(move, place) == "interrupted"]
     if interrupted:

@@ -115,7 +115,7 @@ def decisions(wanted: Decisions) -> None:
                 each.service,
                 each.document["rule"],
                 Text(verdict, style=_STYLES.get(verdict, "")),
-                f"{each.document['action']}{' → ' + each.document['target'] if each.document['target'] else ''}",
+                f"{each.document['action']}{_way(each.document, ' → ')}",
                 Text(came, style=_STYLES.get(came, "bold red")),
                 said,
             )
@@ -126,6 +126,13 @@ def decisions(wanted: Decisions) -> None:
 
 def _rules_of(lab: Lab, wanted: Run | Explain | Rules) -> RuleText:
     return in_force(lab) if wanted.rules is None else read_rule_file(wanted.rules)
+
+
+def _way(decision: Mapping[str, Any], to: str) -> str:
+    """Where a decision moves to, if it is of a move."""
+    if decision.get("leaves"):  # decisions that were kept by an earlier version do not say
+        return f", off {decision['leaves']}{to}other hosts of {decision['target']}"
+    return f"{to}{decision['target']}" if decision["target"] else ""
 
 
 def _tell_news(tell: Tell, news: Mapping[str, Any]) -> None:
@@ -140,12 +147,9 @@ def _tell_news(tell: Tell, news: Mapping[str, Any]) -> None:
         because = f": {news['reason']}" if news.get("reason") else ""
         tell.note(f"decision {news['number']}: {news['outcome']}{took}{because}")
         return
-    way = f" to {news['target']}" if news["target"] else ""
     because = f" ({'; '.join(news['reasons'])})" if news["reasons"] else ""
-    tell.note(
-        f"decision {news['number']}: rule {news['rule']}: {news['verdict']} {news['action']} {news['service']}{way}, "
-        f"for {news['about']}{because}"
-    )
+    what = f"{news['action']} {news['service']}{_way(news, ' to ')}"
+    tell.note(f"decision {news['number']}: rule {news['rule']}: {news['verdict']} {what}, for {news['about']}{because}")
 
 
 def _explanation(explained: Explained) -> list[RenderableType]:
@@ -159,7 +163,7 @@ def _explanation(explained: Explained) -> list[RenderableType]:
         if each.rule.condition is not None:
             lines.append(f"  if   {each.rule.condition.text}")
             lines += [f"         {name} = {value!r}" for name, value in each.values.items()]
-        lines.append(f"  do   {each.rule.do}")
+        lines.append(f"  do   {each.rule.do}{_way({'target': each.target, 'leaves': each.leaves}, ' to ')}")
         lines += [f"  {reason}" for reason in each.reasons]
     if not explained.rules:
         lines.append("no rule looks at it")

@@ -121,14 +121,17 @@ class GroupMover:
         if decision is Decision.BACK:
             running = sorted(member for member, state in there.items() if state is RunState.RUNNING)
             if running:
+                where = _hosts({member: group.targets[member] for member in running})
                 raise RecoveryError(
-                    f"{', '.join(running)} run at {group.target_site}, and the journal has no commit of this move:"
+                    f"{', '.join(running)} run at {where}, and the journal has no commit of this move:"
                     " it is not the journal that the move was begun with"
                 )
             self._made = set(group.order)
             return await self._drive(*begin_back(group, reason), group)
         if all(state is RunState.ABSENT for state in there.values()) and RunState.RUNNING in here.values():
-            raise RecoveryError(f"the move is committed, yet nobody is at {group.target_site}: has it been moved back?")
+            raise RecoveryError(
+                f"the move is committed, yet nobody is at {_hosts(group.targets)}: has it been moved back?"
+            )
         if group.moves_ingress:
             # Without it the old route goes when its time is up, whether it is quiet there or not.
             await self._insist("watch", partial(self._drivers.watch.start, self._service))
@@ -462,6 +465,10 @@ def _retirement(
         (f"activate {target}", partial(ingress.activate, service, target), PART_DEADLINE_S),
         (f"untunnel {source}", partial(ingress.untunnel, service, source=source), PART_DEADLINE_S),
     )
+
+
+def _hosts(placement: Mapping[MemberId, HostId]) -> str:
+    return ", ".join(sorted(set(placement.values())))
 
 
 def _must_wait(command: sw.Command, error: Exception) -> bool:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from entourage.lab.place import Place
-from entourage.model.ids import ServiceId, SiteId
+from entourage.model.ids import HostId, ServiceId, SiteId
 from entourage.operations.rule_files import kept_memory
 from entourage.operations.watching import Watcher
 from entourage.rules.deciding import decide
@@ -16,13 +16,18 @@ from entourage.rules.values import Value, values
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExplainedRule:
-    """One rule: what of its event is so, what its expression sees, and the verdict; that is empty if it is not true."""
+    """One rule: what of its event is so, what its expression sees, and the verdict; that is empty if it is not true.
+
+    `target` and `leaves`: as the decision has them.
+    """
 
     rule: Rule
     about: tuple[str, ...]
     values: dict[str, Value]
     verdict: str
     reasons: tuple[str, ...]
+    target: SiteId | None = None
+    leaves: HostId | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +54,8 @@ class Explained:
                     "sees": each.values,
                     "do": str(each.rule.do),
                     "verdict": each.verdict or None,
+                    "target": each.target,
+                    "leaves": each.leaves,
                     "reasons": list(each.reasons),
                 }
                 for each in self.rules
@@ -76,6 +83,8 @@ async def explain_service(place: Place, rules: RuleSet) -> Explained:
                 values=_values(facts, rule, decision.about if decision else next(iter(happened), None)),
                 verdict=decision.verdict.value if decision else "",
                 reasons=decision.reasons if decision else (),
+                target=decision.target if decision else None,
+                leaves=decision.leaves if decision else None,
             )
         )
     return Explained(service=facts.service, site=facts.site, wrong=facts.wrong, rules=tuple(explained))

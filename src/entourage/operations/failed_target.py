@@ -1,20 +1,22 @@
 """What becomes of a service that was moved and is not served where it runs now."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from entourage.engine.groups import group_from_json
 from entourage.engine.known import KnownMove
 from entourage.lab.errors import LabError
 from entourage.lab.place import Lab
-from entourage.model.ids import MemberId, SiteId
+from entourage.model.ids import HostId, MemberId
 from entourage.model.world import FailedTarget
 from entourage.operations.moves import RefusedError, run_move
 from entourage.operations.recovering import all_moves
 from entourage.operations.reports import write_move
 from entourage.operations.switching import Shown
 from entourage.operations.tell import Tell
-from entourage.planner import MoveRequest
+from entourage.planner import MoveRequest, back_again
 from entourage.wiring import Wired
 
 
@@ -23,8 +25,13 @@ async def move_back(wired: Wired, document: dict[str, Any], *, out: Path, tell: 
 
     None if that may not begin, which is told with the reasons. A move of its own, recovered like any other.
     """
-    members = (member["name"] for member in document["members"])
-    back = await _moved_back(wired, document["move"], document["source"], members, tell)
+    sources, targets = (
+        {MemberId(member["name"]): HostId(member[end]) for member in document["members"]}
+        for end in ("source", "target")
+    )
+    back = await _moved_back(
+        wired, document["move"], back_again(wired.place.service, sources=sources, targets=targets), tell
+    )
     if back is None:
         return None
     write_move({**back, "moves_back": document["move"]}, out)
@@ -54,22 +61,16 @@ async def move_back_owed(wired: Wired, owed: KnownMove, tell: Tell) -> dict[str,
     """
     if not await wired.drivers.verifier.problems(wired.place.service):
         return {}
-    group = owed.document["group"]
-    back = await _moved_back(wired, owed.move, group["source_site"], group["order"], tell)
+    group = group_from_json(owed.document["group"])
+    request = back_again(wired.place.service, sources=group.sources, targets=group.targets)
+    back = await _moved_back(wired, owed.move, request, tell)
     return {} if back is None else {back["move"]: {name: back[name] for name in ("outcome", "reason", "problems")}}
 
 
-async def _moved_back(
-    wired: Wired, move: str, source: str, members: Iterable[str], tell: Tell
-) -> dict[str, Any] | None:
-    service, moved = wired.place.service, frozenset(MemberId(member) for member in members)
-    tell.note(f"{service.id} is not served at the target of {move}: it is moved back to {source}")
-    request = MoveRequest(
-        service=service.id,
-        target=SiteId(source),
-        members=None if len(moved) == len(service.members) else moved,
-        if_unverified=FailedTarget.STAY,  # to and fro for ever would help nobody
-    )
+async def _moved_back(wired: Wired, move: str, request: MoveRequest, tell: Tell) -> dict[str, Any] | None:
+    where = ", ".join(sorted(request.onto or {request.target}))
+    tell.note(f"{request.service} is not served at the target of {move}: it is moved back to {where}")
+    request = replace(request, if_unverified=FailedTarget.STAY)  # to and fro for ever would help nobody
     try:
         return await run_move(wired, request, shown=Shown(progress=tell.progress, phase=tell.phase))
     except (LabError, RefusedError) as error:

@@ -167,7 +167,7 @@ def group_of(planned: Plan, seen: Observation, *, waits: bool = False) -> Group:
     infrastructure = seen.snapshot.infrastructure
     source = planned.sources[0]
     steps = planned.steps
-    rate = infrastructure.link(source, planned.target).rate / 8
+    rate = infrastructure.copied_over(source, planned.target).rate / 8
     return Group(
         order=planned.order,
         sources={member: seen.snapshot.placement[member] for member in planned.order},
@@ -211,8 +211,10 @@ def left_over(after: Observation, planned: Plan, outcome: str) -> list[str]:
     return found
 
 
-def link_json(wired: Wired, group: Group) -> dict[str, float]:
-    """The link that the move goes over."""
+def link_json(wired: Wired, group: Group) -> dict[str, float] | None:
+    """The inter-site link that the move goes over; None within a site."""
+    if group.source_site == group.target_site:
+        return None
     link = wired.place.infrastructure.link(group.source_site, group.target_site)
     return {"rtt_ms": link.rtt, "rate_bps": link.rate, "loss": link.loss}
 

@@ -159,6 +159,15 @@ def find_open(place: Lab, move: str) -> KnownMove:
     return found
 
 
+def way_of(move: KnownMove) -> str:
+    """Whence and whither: "east to west", or within a site from hosts to hosts, "east/h1 to east/h2"."""
+    group = move.document["group"]
+    ends = [group["source_site"], group["target_site"]]
+    if ends[0] == ends[1]:
+        ends = [", ".join(sorted(set(group[end].values()))) for end in ("sources", "targets")]
+    return " to ".join(ends)
+
+
 def move_json(move: KnownMove, place: Lab) -> dict[str, Any]:
     """The move as a list of moves has it."""
     group = move.document["group"]
@@ -169,6 +178,8 @@ def move_json(move: KnownMove, place: Lab) -> dict[str, Any]:
         "members": group["order"],
         "source": group["source_site"],
         "target": group["target_site"],
+        "sources": group["sources"],
+        "targets": group["targets"],
         "began": move.began,
         "state": state_of(move, place),
         "reason": (move.ended or {}).get("reason"),

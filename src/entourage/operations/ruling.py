@@ -29,7 +29,6 @@ from entourage.operations.rule_files import keep_memory
 from entourage.operations.switching import Shown
 from entourage.operations.tell import Tell
 from entourage.operations.watching import Watcher
-from entourage.planner import MoveRequest
 from entourage.planner.failover import FailoverPlan, plan_from_json
 from entourage.ports.errors import DriverError
 from entourage.quorum.types import agent_of
@@ -285,8 +284,7 @@ class Ruling:
                 await client(self.lab, agent_of(winner)).settled(lost, epoch=epoch)
 
     async def _move(self, decision: Decision, interruption: Interruption) -> dict[str, Any]:
-        assert decision.target is not None
-        request = MoveRequest(service=decision.service, target=decision.target, members=decision.members)
+        request = decision.request(self.lab.infrastructure)
         wired = wire(self.lab.place(decision.service))
         shown = Shown(progress=self.tell.progress, phase=self.tell.phase)
         try:

@@ -146,8 +146,8 @@ class Switch:
         here = [m for m, host in group.sources.items() if await hypervisor.look(m, host) is RunState.RUNNING]
         there = [m for m, host in group.targets.items() if await hypervisor.look(m, host) is RunState.RUNNING]
         reason = f"the orchestrator of a {strategy} move died; such a move has no way back and no commit: " + "; ".join(
-            f"at {site} run {', '.join(sorted(names)) or 'none'}"
-            for site, names in ((group.source_site, here), (group.target_site, there))
+            f"on {', '.join(sorted(set(hosts.values())))} run {', '.join(sorted(names)) or 'none'}"
+            for hosts, names in ((group.sources, here), (group.targets, there))
         )
         return Switched(outcome=UNRESOLVED, reason=reason)
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from entourage.lab.place import Lab, Place
-from entourage.model.ids import MemberId, RegionId, SiteId
+from entourage.model.ids import HostId, MemberId, RegionId, SiteId
 from entourage.spec.problems import quote, suggest
 
 
@@ -20,6 +20,14 @@ def site_named(place: Lab, word: str) -> SiteId:
     if word not in sites:
         raise UnknownNameError("site", word, sites, where=f"lab {place.name}")
     return SiteId(word)
+
+
+def host_named(place: Lab, word: str) -> HostId:
+    """The host of that name ("east/h1")."""
+    hosts = [host.id for site in place.infrastructure.sites for host in site.hosts]
+    if word not in hosts:
+        raise UnknownNameError("host", word, hosts, where=f"lab {place.name}")
+    return HostId(word)
 
 
 def region_named(place: Lab, word: str) -> RegionId:

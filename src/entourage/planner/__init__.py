@@ -4,7 +4,7 @@ from entourage.planner.cost import PathChange, SegmentStretch
 from entourage.planner.figures import Forecast, MemberForecast
 from entourage.planner.plan import Caveat, CaveatCode, Plan, Refusal
 from entourage.planner.planning import plan
-from entourage.planner.request import HostLoad, MoveRequest, Strategy
+from entourage.planner.request import HostLoad, MoveRequest, Strategy, back_again, off_host
 from entourage.planner.steps import Step, StepKind
 from entourage.planner.verdict import Code, Outlook, Verdict
 
@@ -25,5 +25,7 @@ __all__ = [
     "StepKind",
     "Strategy",
     "Verdict",
+    "back_again",
+    "off_host",
     "plan",
 ]

@@ -45,7 +45,7 @@ def resolve(snapshot: Snapshot, request: MoveRequest) -> Scope | Verdict:
     if missing:
         reasons = tuple(f"{member} runs nowhere: start it first" for member in missing)
         return Verdict(code=Code.NOT_RUNNING, said_by="placement", reasons=reasons)
-    scope = scope_of(snapshot, request.target, asked)
+    scope = scope_of(snapshot, request.target, asked, request.onto)
     if not scope.members:
         return _nothing_to_move(scope, asked)
     return _unlinked(scope) or scope
@@ -89,6 +89,11 @@ def _unknown(snapshot: Snapshot, request: MoveRequest) -> Verdict | None:
 
 
 def _nothing_to_move(scope: Scope, asked: Sequence[Member]) -> Verdict:
+    if scope.is_local:
+        taking = {host.id for host in scope.hosts}
+        left = [h.id for h in scope.snapshot.infrastructure.site(scope.target).hosts if h.id not in taking]
+        nobody = f"none of {', '.join(member.id for member in asked)} is on {' or '.join(left) or 'another host'}"
+        return Verdict(code=Code.ALREADY_THERE, said_by="placement", reasons=(nobody,))
     there = f"{', '.join(member.id for member in asked)} at {scope.target} already"
     if not scope.ingress_moves:
         return Verdict(code=Code.ALREADY_THERE, said_by="placement", reasons=(there,))
@@ -101,7 +106,7 @@ def _unlinked(scope: Scope) -> Verdict | None:
     linked = {frozenset(link.sites) for link in scope.snapshot.infrastructure.links}
     reasons = tuple(
         f"no inter-site link joins {site} and {scope.target}"
-        for site in sorted(sites)
+        for site in sorted(sites - {scope.target})
         if frozenset({site, scope.target}) not in linked
     )
     return Verdict(code=Code.NO_LINK, said_by="links", reasons=reasons) if reasons else None
@@ -148,9 +153,9 @@ def _slow(strategy: Strategy, jobs: Sequence[CopyJob]) -> tuple[str, ...]:
 
 def _carries(link: InterSiteLink) -> str:
     one, other = link.sites
+    way = f"the network of {one}" if one == other else f"the link {one}–{other}"
     return (
-        f"the link {one}–{other} carries {format_rate(8 * usable_rate(link))} of its {format_rate(link.rate)}: "
-        "copying never catches up"
+        f"{way} carries {format_rate(8 * usable_rate(link))} of its {format_rate(link.rate)}: copying never catches up"
     )
 
 

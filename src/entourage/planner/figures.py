@@ -70,7 +70,7 @@ class Forecast:
 
     @property
     def bytes(self) -> float:
-        """All bytes of memory over inter-site links."""
+        """All bytes of memory that are copied."""
         return sum(member.bytes for member in self.members)
 
     @property

@@ -60,7 +60,7 @@ def _shortage(member: Member, rooms: Rooms) -> tuple[str, ...]:
     wanted = f"{member.id} needs {format_bytes(member.memory)} and {member.cpu:g} cores"
     if member.realtime is not None:
         wanted += f", {float(member.realtime.share):.3g} of a CPU in real time"
-    return (wanted, *(rooms.left(member) or ["no host at the target has a known load"]))
+    return (wanted, *(rooms.left(member) or ["there is no host at the target that may be used"]))
 
 
 def _sizes(hosts: Sequence[Host]) -> Callable[[Member], float]:

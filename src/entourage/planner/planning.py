@@ -67,7 +67,7 @@ def plan(
     against = [each for each in (_broken(drawn.paths), check_licences(scope, placement, drawn.total_s)) if each]
     if against:
         return _refusal(request, *against)
-    caveats = (*_in_the_clear(jobs, capabilities), *(grace_caveats(scope) if request.waits else ()))
+    caveats = (*_in_the_clear(scope, jobs, capabilities), *(grace_caveats(scope) if request.waits else ()))
     return replace(drawn, cannot_promise=(*drawn.cannot_promise, *caveats))
 
 
@@ -77,11 +77,10 @@ def _refusal(request: MoveRequest, *verdicts: Verdict) -> Refusal:
 
 def _placed(scope: Scope, loads: Mapping[HostId, HostLoad]) -> dict[MemberId, HostId] | Verdict:
     service = scope.snapshot.service
-    hosts = scope.snapshot.infrastructure.site(scope.target).hosts
     servers = {m.id for m in service.of_role(Role.SERVER)} - {member.id for member in scope.members}
     with_server = {host for member, host in scope.snapshot.placement.items() if member in servers}
     try:
-        placement = place(scope.members, hosts, loads=loads, with_server=with_server)
+        placement = place(scope.members, scope.hosts, loads=loads, with_server=with_server)
     except NoRoomError as error:
         return Verdict(code=Code.NO_ROOM, said_by="placement", reasons=error.reasons)
     return {member.id: placement[member.id] for member in scope.members}
@@ -125,7 +124,7 @@ def _drawn_up(
         ),
         stretch=stretch,
         paths=paths,
-        cannot_promise=_caveats(choice.strategy, after, paths, forecast),
+        cannot_promise=_caveats(scope, choice.strategy, after, paths, forecast),
         forecast=forecast,
     )
 
@@ -140,11 +139,11 @@ def _broken(paths: Sequence[PathChange]) -> Verdict | None:
 
 
 def _caveats(
-    strategy: Strategy, after: Snapshot, paths: Sequence[PathChange], forecast: Forecast
+    scope: Scope, strategy: Strategy, after: Snapshot, paths: Sequence[PathChange], forecast: Forecast
 ) -> tuple[Caveat, ...]:
     caveats = []
     if strategy is not Strategy.GROUP:
-        caveats += _uncoordinated(paths, forecast)
+        caveats += _uncoordinated(scope, paths, forecast)
     sites = sites_of(after)
     if len(sites) > 1:
         worst = max(change.after.inter_site_crossings for change in paths) if paths else 0
@@ -153,16 +152,19 @@ def _caveats(
     return tuple(caveats)
 
 
-def _in_the_clear(jobs: Sequence[CopyJob], capabilities: Mapping[MemberId, frozenset[Capability]]) -> list[Caveat]:
-    """Whose memory crosses the inter-site link as it is."""
+def _in_the_clear(
+    scope: Scope, jobs: Sequence[CopyJob], capabilities: Mapping[MemberId, frozenset[Capability]]
+) -> list[Caveat]:
+    """Whose memory crosses the inter-site link, or the site's network, as it is."""
     readable = [job.member for job in jobs if Capability.ENCRYPTED not in capabilities.get(job.member, ())]
     if not readable:
         return []
-    text = f"the memory of {', '.join(readable)} crosses the inter-site link unencrypted, and no end proves who it is"
+    way = f"the network of {scope.target}" if scope.is_local else "the inter-site link"
+    text = f"the memory of {', '.join(readable)} crosses {way} unencrypted, and no end proves who it is"
     return [Caveat(code=CaveatCode.NOT_ENCRYPTED, text=text)]
 
 
-def _uncoordinated(paths: Sequence[PathChange], forecast: Forecast) -> list[Caveat]:
+def _uncoordinated(scope: Scope, paths: Sequence[PathChange], forecast: Forecast) -> list[Caveat]:
     """What the hypervisor's own migrations cannot promise."""
     caveats = [
         Caveat(
@@ -173,13 +175,10 @@ def _uncoordinated(paths: Sequence[PathChange], forecast: Forecast) -> list[Cave
     if len(forecast.members) > 1:
         skew = format_ms(forecast.pause_skew_ms)
         split = format_ms(forecast.split_ms)
-        caveats += [
-            Caveat(code=CaveatCode.NOT_ALIGNED, text=f"members pause up to {skew} apart"),
-            Caveat(
-                code=CaveatCode.SPLIT_MEANWHILE,
-                text=f"about {split} with members at both sites: what it takes to copy the rest after the first",
-            ),
-        ]
+        caveats.append(Caveat(code=CaveatCode.NOT_ALIGNED, text=f"members pause up to {skew} apart"))
+        if not scope.is_local:  # within a site it makes no difference to packets
+            text = f"about {split} with members at both sites: what it takes to copy the rest after the first"
+            caveats.append(Caveat(code=CaveatCode.SPLIT_MEANWHILE, text=text))
     broken = [change.region for change in paths if change.worst_meanwhile and not change.worst_meanwhile.is_delivered]
     if broken:
         text = f"requests from {', '.join(broken)} do not arrive while members are at both sites"

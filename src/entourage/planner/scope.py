@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from entourage.model.ids import HostId, MemberId, SiteId, site_of
-from entourage.model.world import InterSiteLink, Member, Snapshot
+from entourage.model.world import Host, InterSiteLink, Member, Snapshot
 from entourage.paths import after_move
 
 
@@ -12,11 +12,14 @@ from entourage.paths import after_move
 class Scope:
     """The members that really move (those asked for that are not at `target` yet), and whether the ingress does.
 
+    `hosts`: those of `target` that may take them. `is_local`: the members move within the site.
     `ingress_sources` are the sites where packets enter now, other than the target; empty if the ingress stays.
     """
 
     snapshot: Snapshot
     target: SiteId
+    hosts: tuple[Host, ...]
+    is_local: bool
     members: tuple[Member, ...]
     ingress_moves: bool
     ingress_sources: tuple[SiteId, ...]
@@ -26,8 +29,8 @@ class Scope:
         return site_of(self.snapshot.placement[member])
 
     def link(self, member: MemberId) -> InterSiteLink:
-        """The link over which a member is copied; KeyError if there is none."""
-        return self.snapshot.infrastructure.link(self.source(member), self.target)
+        """What a member is copied over; KeyError if there is nothing."""
+        return self.snapshot.infrastructure.copied_over(self.source(member), self.target)
 
     def sources(self) -> tuple[SiteId, ...]:
         """The sites from which members move, sorted."""
@@ -42,12 +45,27 @@ class Scope:
         return after_move(moved, placement={}, ingress=dict.fromkeys(regions, self.target))
 
 
-def scope_of(snapshot: Snapshot, target: SiteId, asked: tuple[Member, ...]) -> Scope:
-    """The scope of a move of `asked`, which all run.
+def scope_of(
+    snapshot: Snapshot, target: SiteId, asked: tuple[Member, ...], onto: frozenset[HostId] | None = None
+) -> Scope:
+    """The scope of a move of `asked`, which all run. KeyError if there is no such site.
 
+    With `onto` they move within the site, and the ingress stays where it is.
     The ingress follows the chain's first stage: it moves if a member of that stage is asked for, the whole stage is
     at the target afterwards, and some region's packets do not enter there yet.
     """
+    hosts = snapshot.infrastructure.site(target).hosts
+    if onto is not None:
+        at_site = [member for member in asked if site_of(snapshot.placement[member.id]) == target]
+        return Scope(
+            snapshot=snapshot,
+            target=target,
+            hosts=tuple(host for host in hosts if host.id in onto),
+            is_local=True,
+            members=tuple(member for member in at_site if snapshot.placement[member.id] not in onto),
+            ingress_moves=False,
+            ingress_sources=(),
+        )
     ids = {member.id for member in asked}
     follows = bool(ids & set(snapshot.service.chain[0])) and first_stage_at(snapshot, target, besides=ids)
     elsewhere = any(snapshot.ingress.get(region.id) != target for region in snapshot.infrastructure.regions)
@@ -55,6 +73,8 @@ def scope_of(snapshot: Snapshot, target: SiteId, asked: tuple[Member, ...]) -> S
     return Scope(
         snapshot=snapshot,
         target=target,
+        hosts=hosts,
+        is_local=False,
         members=tuple(member for member in asked if site_of(snapshot.placement[member.id]) != target),
         ingress_moves=follows and elsewhere,
         ingress_sources=tuple(sorted(sources)) if follows else (),

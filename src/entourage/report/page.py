@@ -63,7 +63,7 @@ def render_move(document: Mapping[str, Any]) -> str:
     return _page(
         verdict.text,
         _header(verdict, kicker=f"Entourage · move {document.get('move')} of service {document.get('service')} · "
-                f"{document.get('source')} → {document.get('target')}",
+                f"{values.way(document)}",
                 facts=[pill(f"total {values.seconds(document.get('total_s'))}"),
                        pill(f"copied {values.size(document.get('bytes'))}")]),
         left_over(document["left_over"]) if document.get("left_over") else None,
@@ -190,8 +190,8 @@ def _moves(act: Mapping[str, Any], *, number: int) -> Markup:
     return join(
         tag("div", panel("The switch, member by member", move_section(move, name=f"act-{number}-switch")),
             class_="panels") if move else None,
-        [tag("details", tag("summary", f"Move before this act: {one.get('move')} ({one.get('source')} → "
-                            f"{one.get('target')}, {one.get('strategy')})"),
+        [tag("details", tag("summary", f"Move before this act: {one.get('move')} ({values.way(one)}, "
+                            f"{one.get('strategy')})"),
              move_section(one, name=f"act-{number}-back-{n}"))
          for n, one in enumerate(back)],
     )  # fmt: skip

@@ -137,7 +137,7 @@ class MarkOfMove(TypedDict):
 
 
 class LinkOfMove(TypedDict):
-    """The inter-site link that a move went over; loss is a share, 0 to 1."""
+    """The inter-site link that a move went over, unless it was within a site; loss is a share, 0 to 1."""
 
     rtt_ms: Figure
     rate_bps: Figure

@@ -99,7 +99,7 @@ def left_over(found: Sequence[object] | None) -> Markup:
 def move_section(move: Mapping[str, Any], *, name: str) -> Markup:
     """All figures of one move: the chart of its switch, its members, and what was predicted."""
     facts = [
-        f"{move.get('strategy')}: {move.get('source')} → {move.get('target')}",
+        f"{move.get('strategy')}: {values.way(move)}",
         f"blackout {values.ms(move.get('blackout_ms'))}",
         f"split {values.ms(move.get('split_ms'))}",
         f"pause skew {values.ms(move.get('pause_skew_ms'))}",

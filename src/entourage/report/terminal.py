@@ -36,7 +36,7 @@ def move_table(document: Mapping[str, Any]) -> RenderableType:
     for side in ("before", "after"):
         for region, measured in values.by_region(values.part(document, "requests", side)).items():
             _row(figures, f"request p50 {side}, {region}", "", values.ms(measured.get("p50_ms")))
-    way = f"{document.get('strategy')} {document.get('source')} → {document.get('target')}: {document.get('outcome')}"
+    way = f"{document.get('strategy')} {values.way(document)}: {document.get('outcome')}"
     return Group(_verdict(of_move(document)), Text(way), members, figures, _left_over(document.get("left_over")))
 
 

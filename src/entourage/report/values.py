@@ -50,6 +50,16 @@ def plural(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
+def way(move: Mapping[str, Any]) -> str:
+    """Whence and whither a move went: "east → west", or within a site from hosts to hosts, "east/h1 → east/h2"."""
+    ends = [str(move.get(end)) for end in ("source", "target")]
+    if ends[0] == ends[1]:
+        members = move.get("members") or ()
+        hosts = [sorted({str(member[end]) for member in members if member.get(end)}) for end in ("source", "target")]
+        ends = [", ".join(some) or end for some, end in zip(hosts, ends, strict=True)]
+    return " → ".join(ends)
+
+
 def part(document: Mapping[str, Any], *keys: str) -> Any:  # noqa: ANN401 (whatever the JSON holds)
     """The value at a place inside nested mappings; None if any step of the way is absent or null."""
     found: Any = document

@@ -47,6 +47,10 @@ def of_move(move: Mapping[str, Any], *, sessions: Mapping[str, Any] | None = Non
     if move.get("outcome") != "committed":
         return Verdict(f"Nothing moved: rolled back, {alive}, {blackout}", good=False)
     after = crossings(paths_of(values.part(move, "path", "after")))
+    if move.get("source") == move.get("target"):  # the paths are as they were
+        members = values.plural(len(move.get("members") or ()), "member")
+        text = f"{members} moved within {move.get('target')}: {alive}, {blackout}"
+        return _unless(left_over, text, counted)
     if after:
         members = values.plural(len(move.get("members") or ()), "member")
         times = values.plural(after, "time")
@@ -56,9 +60,7 @@ def of_move(move: Mapping[str, Any], *, sessions: Mapping[str, Any] | None = Non
     text = f"The whole path moved: {alive}, {blackout}" if after == 0 else f"Moved: {alive}, {blackout}"
     if move.get("split_ms"):
         return Verdict(f"{text}, but split over both sites for {values.ms(move['split_ms'])}", good=False)
-    if left_over:
-        return Verdict(f"{text}, but something was left over", good=False)
-    return Verdict(text, good=_unharmed(counted))
+    return _unless(left_over, text, counted)
 
 
 def of_demo(document: Mapping[str, Any]) -> Verdict:
@@ -82,6 +84,12 @@ def of_act(act: Mapping[str, Any]) -> Verdict:
     added = [path["added_ms"] for path in act["paths"] if path.get("added_ms") is not None]
     cost = f"+{values.ms(max(added))}" if added else f"added time {values.NOT_MEASURED}"
     return Verdict(f"trombone: {values.plural(crossed, 'inter-site crossing')}, {cost} per round trip", good=False)
+
+
+def _unless(left_over: Sequence[object], text: str, sessions: Mapping[str, Any] | None) -> Verdict:
+    if left_over:
+        return Verdict(f"{text}, but something was left over", good=False)
+    return Verdict(text, good=_unharmed(sessions))
 
 
 def _unharmed(sessions: Mapping[str, Any] | None) -> bool | None:

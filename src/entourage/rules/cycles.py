@@ -100,10 +100,17 @@ class _Thought:
                 return None
             seen.append(places)
             moves.append(act)
-            host = self._infrastructure.site(act.target).hosts[0].id
-            going = places.keys() if act.members is None else act.members
-            places = {m: host if m in going and site_of(at) != act.target else at for m, at in places.items()}
+            places = self._after(places, act)
         return None
+
+    def _after(self, places: _Places, act: Decision) -> _Places:
+        """Where the members lie when it is done: on the first host there that may be used."""
+        assert act.target is not None
+        hosts = [host.id for host in self._infrastructure.site(act.target).hosts if host.id not in self._hosts]
+        if act.leaves is not None:
+            return {m: hosts[0] if at == act.leaves else at for m, at in places.items()}
+        going = places.keys() if act.members is None else act.members
+        return {m: hosts[0] if m in going and site_of(at) != act.target else at for m, at in places.items()}
 
     def _turned_back(self, home: SiteId, moves: Sequence[Decision]) -> Cycle | None:
         """Whole moves away from a site and back to it. One that flees from a host in maintenance is not for nothing."""
@@ -133,7 +140,12 @@ class _Thought:
                 )
             },
             hosts=self._hosts,
-            loads={h.id: HostLoad(memory=0, cpu=0.0) for site in self._infrastructure.sites for h in site.hosts},
+            loads={
+                host.id: HostLoad(memory=0, cpu=0.0)
+                for site in self._infrastructure.sites
+                for host in site.hosts
+                if host.id not in self._hosts
+            },
             capabilities=frozenset(Capability),
         )
 
@@ -175,11 +187,11 @@ def _traffic(rules: RuleSet) -> tuple[float, ...]:
 
 
 def _maintenance(rules: RuleSet, infrastructure: Infrastructure) -> list[dict[HostId, HostState]]:
-    """No host in maintenance, and, if rules look at that, all of each site."""
+    """No host in maintenance, and, if rules look at that, the first and all of each site."""
     if not any(rule.when.value.startswith("host") for rule in rules.rules):
         return [{}]
-    sites = [{host.id: HostState.MAINTENANCE for host in site.hosts} for site in infrastructure.sites]
-    return [{}, *sites]
+    several = [site.hosts[:count] for site in infrastructure.sites for count in sorted({1, len(site.hosts)})]
+    return [{}, *({host.id: HostState.MAINTENANCE for host in hosts} for hosts in several)]
 
 
 def _all_sites(infrastructure: Infrastructure) -> frozenset[SiteId]:

@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
-from entourage.model.ids import MemberId, ServiceId, SiteId, site_of
-from entourage.planner import MoveRequest, Outlook, Plan, Refusal, plan
+from entourage.model.ids import HostId, MemberId, ServiceId, SiteId, site_of
+from entourage.model.world import Infrastructure
+from entourage.planner import MoveRequest, Outlook, Plan, Refusal, off_host, plan
 from entourage.planner.failover import FailoverPlan, FailoverRequest, plan_failover
 from entourage.rules.condition import ConditionError
 from entourage.rules.facts import Facts, Occurrence, World
@@ -39,6 +40,7 @@ class Decision:
     """A verdict, by which rule, on which service, for what reasons.
 
     `target` and `members` (None: all) are set for moves; `predicted_s` if there is a plan, `failover` if it is of one.
+    `leaves`: the members that are on this host go to others of its site, and no others move.
     """
 
     rule: str
@@ -49,6 +51,7 @@ class Decision:
     reasons: tuple[str, ...] = ()
     target: SiteId | None = None
     members: frozenset[MemberId] | None = None
+    leaves: HostId | None = None
     predicted_s: float | None = None
     failover: FailoverPlan | None = None
 
@@ -56,6 +59,13 @@ class Decision:
     def key(self) -> RuleKey:
         """The rule and the service."""
         return (self.rule, self.service)
+
+    def request(self, infrastructure: Infrastructure) -> MoveRequest:
+        """What is to be moved, for a decision to move it."""
+        assert self.target is not None
+        if self.leaves is not None:
+            return off_host(infrastructure, self.service, self.leaves)
+        return MoveRequest(service=self.service, target=self.target, members=self.members)
 
     def to_json(self) -> dict[str, Any]:
         """The decision as it is kept."""
@@ -68,6 +78,7 @@ class Decision:
             "reasons": list(self.reasons),
             "target": self.target,
             "members": None if self.members is None else sorted(self.members),
+            "leaves": self.leaves,
             "predicted_s": self.predicted_s,
             **({} if self.failover is None else {"failover": self.failover.to_json()}),
         }
@@ -291,11 +302,10 @@ class _Deciding:
     def _planned(self, rule: Rule, facts: Facts, about: Occurrence) -> Decision:
         """The decision on a move, by the planner."""
         wishes, no_wish = self._wishes(rule, facts, about)
-        reasons = [no_wish] if no_wish else []
+        reasons: list[str] = []
         is_hopeless = not wishes
         self._plans += 1
-        for target, members in wishes:
-            request = MoveRequest(service=facts.service, target=target, members=members)
+        for request in wishes:
             planned = plan(
                 self._view.snapshot(facts.service, facts.where),
                 request,
@@ -306,13 +316,15 @@ class _Deciding:
             )
             if isinstance(planned, Plan):
                 return replace(
-                    _decision(rule, facts, about, Verdict.DO, planned.strategy_reason),
-                    target=target,
-                    members=members,
+                    _decision(rule, facts, about, Verdict.DO, *reasons, planned.strategy_reason),
+                    target=request.target,
+                    members=request.members,
+                    leaves=None if request.onto is None else about.host,
                     predicted_s=planned.total_s,
                 )
-            reasons += _against(planned)
+            reasons += _against(planned, to=_place_of(request))
             is_hopeless = is_hopeless or planned.verdict.code.outlook is not Outlook.NOTHING_TO_DO
+        reasons += [no_wish] if no_wish else []
         return _decision(rule, facts, about, Verdict.CANNOT if is_hopeless else Verdict.WAIT, *reasons)
 
     def _failed_over(self, rule: Rule, facts: Facts, about: Occurrence) -> Decision:
@@ -345,7 +357,7 @@ class _Deciding:
                     predicted_s=planned.predicted_s,
                     failover=planned,
                 )
-            reasons += _against(planned)
+            reasons += _against(planned, to=target)
         if not targets:
             reasons += self._view.why_not.get(lost, ()) or (f"nobody may act for {lost}",)
         return _decision(rule, facts, about, Verdict.CANNOT if may_act else Verdict.WAIT, *reasons)
@@ -356,20 +368,25 @@ class _Deciding:
         except KeyError:
             return math.inf
 
-    def _wishes(
-        self, rule: Rule, facts: Facts, about: Occurrence
-    ) -> tuple[list[tuple[SiteId, frozenset[MemberId] | None]], str | None]:
-        """Where the rule wants which members, the best first; or why there is nowhere."""
+    def _wishes(self, rule: Rule, facts: Facts, about: Occurrence) -> tuple[list[MoveRequest], str | None]:
+        """What the rule wants to be moved, the best first; and why no more than that, if it is so."""
+        service = facts.service
         match rule.do.act:
             case Act.FOLLOW:
                 sites = sorted({site_of(host) for host in facts.away.values()} or {facts.site})
                 if len(sites) > 1:
                     return [], f"members went to {' and '.join(sites)}: it is not known whom to follow"
-                return [(sites[0], None)], None
+                return [MoveRequest(service=service, target=sites[0])], None
+            case Act.BRING_BACK if facts.away:
+                return [MoveRequest(service=service, target=facts.site, members=frozenset(facts.away))], None
             case Act.BRING_BACK:
-                return ([(facts.site, frozenset(facts.away))], None) if facts.away else ([], "nothing is away")
+                return [], "nothing is away"
         if rule.do.to is not None:
-            return [(rule.do.to, None)], None
+            return [MoveRequest(service=service, target=rule.do.to)], None
+        # Of a host only those that are on it have to leave; users notice least if they stay at its site.
+        near = []
+        if about.host is not None and about.member is None:
+            near = [off_host(self._view.infrastructure, service, about.host)]
         here = about.site or facts.site
         links = sorted(
             (link.rtt, other)
@@ -378,7 +395,8 @@ class _Deciding:
             for other in link.sites
             if other != here and self._view.sites.get(other, SiteState.UP) is SiteState.UP
         )
-        return [(site, None) for _, site in links], None if links else f"no other site is up that {here} has a link to"
+        far = [MoveRequest(service=service, target=site) for _, site in links]
+        return [*near, *far], None if far else f"no other site is up that {here} has a link to"
 
 
 def _decision(rule: Rule, facts: Facts, about: Occurrence, verdict: Verdict, *reasons: str) -> Decision:
@@ -387,9 +405,13 @@ def _decision(rule: Rule, facts: Facts, about: Occurrence, verdict: Verdict, *re
     )
 
 
-def _against(refusal: Refusal) -> list[str]:
+def _place_of(request: MoveRequest) -> str:
+    return request.target if request.onto is None else f"other hosts of {request.target}"
+
+
+def _against(refusal: Refusal, *, to: str) -> list[str]:
     return [
-        f"to {refusal.target}: {verdict.code.value}: {reason}"
+        f"to {to}: {verdict.code.value}: {reason}"
         for verdict in refusal.verdicts
         for reason in verdict.reasons or ("no reason was given",)
     ]

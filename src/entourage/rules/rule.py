@@ -28,7 +28,7 @@ class Act(Enum):
 
     FOLLOW = "follow"  # the rest of the group goes to the site where the moved member is
     BRING_BACK = "bring-back"  # what was moved goes back to where the rest of its group is
-    EVACUATE = "evacuate"  # the whole group goes to another site
+    EVACUATE = "evacuate"  # of a host, its members go to others of the site; else the whole group to another site
     FAIL_OVER = "fail-over"  # the group is started at another site: its own is lost
     REFUSE = "refuse"  # no other rule may move the service
     NOTIFY = "notify"  # a webhook is told

@@ -23,7 +23,7 @@ from entourage.paths import to_json, trace
 from entourage.planner import MoveRequest, Plan, Refusal, plan
 from entourage.ports.hypervisor import Capability, RunState
 from entourage.ports.ingress import Announcement, IngressState
-from entourage.rules.view import ServiceView, View
+from entourage.rules.view import HostState, ServiceView, View
 from entourage.spec import load_infrastructure, load_service
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
@@ -104,20 +104,22 @@ def seen(**sites: str) -> Observation:
 
 @dataclass
 class FakeWatcher:
-    """Rules see the members where `at` has put them, and all others at east."""
+    """Rules see the members where `at` has put them, all others at east, and the host "maintained" in maintenance."""
 
     at: Mapping[str, str] = field(default_factory=dict)
     sites: SitesSeen = field(default_factory=SitesSeen)
 
     async def look(self) -> View:
-        now = seen(**self.at)
+        now = seen(**{member: site for member, site in self.at.items() if member != "maintained"})
+        left = [HostId(self.at["maintained"])] if "maintained" in self.at else []
         shop = ServiceView(service=SERVICE, copies=now.copies, ingress=now.snapshot.ingress)
         return View(
             taken_at=1.8e9,
             elapsed=1000.0,
             infrastructure=INFRASTRUCTURE,
             services={SERVICE.id: shop},
-            loads=now.load(),
+            hosts=dict.fromkeys(left, HostState.MAINTENANCE),
+            loads={host: load for host, load in now.load().items() if host not in left},
             capabilities=frozenset(Capability),
         )
 

@@ -119,6 +119,25 @@ def test_plan_as_json() -> None:
     assert json.loads(entourage("plan", "--to", "west", "--json").stdout)["schema"] == "entourage.plan/1"
 
 
+def test_plan_off_a_host_says_that_it_stays_within_the_site() -> None:
+    result = entourage("plan", "--off", "east/h1", "--only", "rt,web1")
+    assert result.exit_code == 0
+    assert "shop within east, 2 members" in result.stdout
+    rows = [line.split() for line in result.stdout.splitlines()]
+    assert [row[2:5] for row in rows if row[1:2] == ["prepare"]] == [["rt", "on", "east/h2"], ["web1", "on", "east/h2"]]
+    assert not {"stage", "flip", "stretch"} & {row[1] for row in rows if len(row) > 1}
+    as_json = json.loads(entourage("plan", "--off", "east/h1", "--json").stdout)
+    assert (as_json["sources"], as_json["target"], as_json["moves_ingress"]) == (["east"], "east", False)
+    assert as_json["placement"] == dict.fromkeys(("rt", "fw", "web1"), "east/h2")
+
+
+def test_a_host_on_which_nothing_of_it_is_need_not_be_left() -> None:
+    result = entourage("plan", "--off", "west/h1")
+    assert result.exit_code == 3
+    assert "already-there (said by placement, nothing-to-do): none of" in result.stderr
+    assert "is on west/h1" in result.stderr
+
+
 def test_a_refusal_has_its_code_its_reasons_and_who_said_it() -> None:
     result = entourage("plan", "--to", "east")
     assert result.exit_code == 3
@@ -137,6 +156,12 @@ def test_a_refusal_has_its_code_its_reasons_and_who_said_it() -> None:
         (["plan", "shp", "--to", "west"], "unknown service 'shp' in lab lab1: did you mean 'shop'?"),
         (["plan", "--to", "west", "--only", "wbe1"], "unknown member 'wbe1' in service shop: did you mean 'web1'?"),
         (["plan", "--to", "west", "--strategy", "grup"], "unknown strategy 'grup': did you mean 'group'?"),
+        (["plan", "--off", "east/h3"], "unknown host 'east/h3' in lab lab1: did you mean 'east/h2'?"),
+        (["plan"], "where to? write --to SITE, or --off HOST; the sites are east, west"),
+        (
+            ["plan", "--off", "east/h1", "--to", "west"],
+            "--off says where to, to other hosts of the same site: leave --to away",
+        ),
         (["trace", "--from", "users-wst"], "unknown region 'users-wst' in lab lab1: did you mean 'users-west'?"),
         (["move", "--to", "wset"], "unknown site 'wset' in lab lab1: did you mean 'west'?"),
     ],

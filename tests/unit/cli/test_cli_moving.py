@@ -9,13 +9,17 @@ import pytest
 from cli_world import WEST, FakePlace, FakeWatcher, document, entourage, error_of, example_world, not_root, planned
 
 from entourage.cli.exits import InterruptedByUserError
+from entourage.engine.groups import group_to_json
+from entourage.engine.known import KnownMove
 from entourage.lab.errors import LabError
-from entourage.model.ids import MemberId, ServiceId, SiteId
+from entourage.model.ids import HostId, MemberId, ServiceId, SiteId
 from entourage.operations.moves import RefusedError
+from entourage.operations.recovering import way_of
 from entourage.operations.reports import write_move
 from entourage.operations.rule_files import RuleText, put_in_force
 from entourage.planner import MoveRequest, Refusal, Strategy
 from entourage.probe.runner import ProbeError
+from entourage.switch import Group, Policy
 
 world = pytest.fixture(autouse=True)(example_world)
 ordinary_user = pytest.fixture(not_root)
@@ -56,6 +60,57 @@ def test_a_move_is_asked_for_as_written(moves: Moves) -> None:
     )
     assert asked[0]["load"].sessions == 7
     assert asked[0]["out"] == Path("there")
+
+
+def test_a_move_off_a_host_is_asked_for_within_its_site(moves: Moves) -> None:
+    asked = moves(document())
+    assert entourage("move", "--off", "east/h1", "--hold").exit_code == 0
+    assert asked[0]["request"] == MoveRequest(
+        service=ServiceId("shop"), target=SiteId("east"), onto=frozenset({HostId("east/h2")}), waits=True
+    )
+
+
+def test_a_move_within_a_site_is_undone_to_the_host_that_was_left(
+    moves: Moves, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    off = Group(
+        order=(MemberId("rt"),),
+        sources={MemberId("rt"): HostId("east/h1")},
+        targets={MemberId("rt"): HostId("east/h2")},
+        source_site=SiteId("east"),
+        target_site=SiteId("east"),
+        moves_ingress=False,
+        policy=Policy(link_rate=1.0, enough_bytes=1),
+    )
+    known = KnownMove(
+        move=MOVE,
+        began=1.0,
+        document={"service": "shop", "strategy": "group", "group": group_to_json(off)},
+        ended={"outcome": "committed"},
+        executor=None,
+    )
+    monkeypatch.setattr("entourage.cli.looking.all_moves", lambda _: [known])
+    monkeypatch.setattr("entourage.cli.looking.last_failover", lambda _: None)
+    assert way_of(known) == "east/h1 to east/h2"
+    asked = moves(document())
+    assert entourage("move", "--back", "--off", "east/h2").exit_code == 2
+    assert entourage("move", "--back").exit_code == 0
+    assert asked[0]["request"] == MoveRequest(
+        service=ServiceId("shop"),
+        target=SiteId("east"),
+        members=frozenset({MemberId("rt")}),
+        onto=frozenset({HostId("east/h1")}),
+    )
+
+
+def test_a_move_within_a_site_says_so_and_from_where_to_where(moves: Moves) -> None:
+    found = document(target="east", source="east")
+    for member in found["members"]:
+        member |= {"source": "east/h1", "target": "east/h2"}
+    moves(found)
+    said = entourage("move", "--off", "east/h1").stdout
+    assert "5 members moved within east: 50 of 50 sessions alive, blackout 205 ms" in said
+    assert "group east/h1 → east/h2: committed" in said
 
 
 def test_a_move_without_sessions_has_no_users(moves: Moves) -> None:

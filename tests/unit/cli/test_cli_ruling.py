@@ -399,6 +399,21 @@ def test_explain_as_json(moved: dict[str, str]) -> None:
     assert (busy["rule"], busy["if"], list(busy["sees"])) == ("busy", "path.crossings > 0", ["path.crossings"])
 
 
+def test_a_host_that_is_left_is_told_by_run_by_explain_and_by_what_is_kept(
+    moved: dict[str, str], records: DecisionRecords
+) -> None:
+    moved["maintained"] = "east/h1"
+    leave = file_of("rules:\n  leave: {when: host-maintenance, do: evacuate}\n")
+    ran = entourage("run", "--rules", leave, "--once", "--only-decide")
+    way = ", off east/h1 to other hosts of east"
+    assert f"rule leave: do evacuate shop{way}, for host-maintenance: on east/h1" in ran.output
+    assert [each.document["leaves"] for each in records.latest()] == ["east/h1"]
+    assert "evacuate, off east/h1 → other hosts of east" in " ".join(entourage("decisions").stdout.split())
+    assert f"  do   evacuate{way}" in entourage("explain", "--rules", leave).stdout.splitlines()
+    (rule,) = json.loads(entourage("explain", "--rules", leave, "--json").stdout)["rules"]
+    assert (rule["target"], rule["leaves"]) == ("east", "east/h1")
+
+
 # decisions
 
 

@@ -46,7 +46,7 @@ def test_version() -> None:
     ("words", "message"),
     [
         (["mve"], "No such command 'mve'"),
-        (["plan"], "Missing option '--to'"),
+        (["create", "blue", "--from", "web"], "Missing option '--at'"),
         (["move", "--to", "west", "--sessions", "many"], "should be a valid integer"),
         (["move", "--to", "west", "--sessions", "-1"], "greater than or equal to 0"),
         (["status", "--bogus"], "No such option"),

@@ -18,7 +18,7 @@ from entourage.operations.quorum import SitesSeen
 from entourage.operations.rule_files import kept_memory
 from entourage.operations.ruling import Ruling
 from entourage.operations.tell import Silent
-from entourage.planner import HostLoad
+from entourage.planner import HostLoad, MoveRequest
 from entourage.planner.failover import FailoverPlan
 from entourage.ports.hypervisor import Capability, RunState
 from entourage.rules.reading import parse_rules
@@ -72,6 +72,7 @@ class World:
     looks: int = 0
     forgotten: int = 0
     moved: list[tuple[float, str, str]] = field(default_factory=list)
+    requests: list[MoveRequest] = field(default_factory=list)  # of the moves
     failed_over: list[Any] = field(default_factory=list)
     told: list[tuple[int, str]] = field(default_factory=list)  # webhooks: number, rule
     commands: list[tuple[str, ...]] = field(default_factory=list)
@@ -227,6 +228,7 @@ class World:
 
     async def _run_move(self, _: Any, request: Any, **__: Any) -> dict[str, Any]:
         self.moved.append((self.now, request.service, request.target))
+        self.requests.append(request)
         report = REPORT if self.on_move is None else self.on_move()
         if report["outcome"] == "committed":
             self.put[request.service] = self.where()

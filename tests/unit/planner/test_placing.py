@@ -94,7 +94,7 @@ def test_a_host_of_unknown_load_is_not_used() -> None:
     members = world.snapshot().service.members
     hosts = _hosts((2048 * world.MIB, 2.0), (2048 * world.MIB, 2.0))
     assert set(place(members, hosts, loads={world.H2: world.EMPTY}).values()) == {world.H2}
-    with pytest.raises(NoRoomError, match="no host at the target has a known load"):
+    with pytest.raises(NoRoomError, match="there is no host at the target that may be used"):
         place(members, hosts, loads={})
 
 

@@ -226,3 +226,13 @@ def test_marks_stand_where_they_happened() -> None:
     assert [float(line[1:].partition("V")[0].split()[0]) for line in lines] == pytest.approx(
         [min(starts), max(ends)], abs=0.3
     )
+
+
+def test_a_move_within_a_site_says_from_which_host_to_which_and_blames_no_link() -> None:
+    within = move(source="east", target="east", link=None)
+    within["members"] = [{**member, "source": "east/h1", "target": "east/h2"} for member in within["members"]]
+    page = Page(render_move(within))
+    assert "east/h1 → east/h2" in page.text
+    assert f"{len(within['members'])} members moved within east" in page.text
+    assert "The whole path moved" not in page.text
+    assert "something was left over" in Page(render_move({**within, "left_over": ["web1 on east/h1"]})).text

@@ -7,7 +7,9 @@ import pytest
 from rules_world import (
     EAST,
     FOLLOW,
+    FW,
     HOSTS,
+    INFRASTRUCTURE,
     LB,
     NOON,
     RT,
@@ -25,9 +27,9 @@ from rules_world import (
     view,
 )
 
-from entourage.model.ids import HostId, MemberId, ServiceId
-from entourage.planner import HostLoad
-from entourage.ports.hypervisor import RunState
+from entourage.model.ids import HostId, MemberId, ServiceId, site_of
+from entourage.planner import HostLoad, MoveRequest, Plan, plan
+from entourage.ports.hypervisor import Capability, RunState
 from entourage.rules.deciding import Verdict, decide
 from entourage.rules.memory import Memory
 from entourage.rules.view import HostState, SiteState
@@ -35,7 +37,23 @@ from entourage.rules.view import HostState, SiteState
 BACK = "back: {when: member-moved, do: bring-back}"
 LEAVE = "leave: {when: host-maintenance, do: evacuate}"
 FULL = HostLoad(memory=2 << 30, cpu=2.0)
-MAINTAINED = {HostId("east/h1"): HostState.MAINTENANCE}
+H1 = HostId("east/h1")
+MAINTAINED = {H1: HostState.MAINTENANCE}
+ALL = frozenset(Capability)
+
+
+def usable(*left: HostId) -> dict[HostId, HostLoad]:
+    """Empty hosts, without those that are to be left."""
+    return {host: HostLoad(memory=0, cpu=0.0) for host in HOSTS if host not in (H1, *left)}
+
+
+def plan_of(request: MoveRequest, where: dict[MemberId, HostId]) -> Plan:
+    seen = view(lies(where))
+    planned = plan(
+        seen.snapshot(request.service, where), request, loads=usable(), capabilities=dict.fromkeys(where, ALL)
+    )
+    assert isinstance(planned, Plan), planned
+    return planned
 
 
 def full(site: str) -> dict[HostId, HostLoad]:
@@ -96,18 +114,47 @@ def test_members_gone_to_two_sites_are_not_followed() -> None:
     assert decision.reasons == ("members went to south and west: it is not known whom to follow",)
 
 
-def test_evacuating_takes_the_nearest_site_that_is_up() -> None:
-    (decision,) = after_being_whole(LEAVE).sees(lies(), hosts=MAINTAINED)
-    assert (decision.verdict, decision.target, decision.members) == (Verdict.DO, SOUTH, None)
+def test_who_is_on_a_host_that_is_evacuated_goes_to_another_one_of_the_site() -> None:
+    where = placed(web2="east/h2", lb="west")
+    (decision,) = Loop(rules(LEAVE)).sees(lies(where), hosts=MAINTAINED, loads=usable())
+    assert (decision.verdict, decision.target, decision.leaves) == (Verdict.DO, EAST, H1)
     assert str(decision.about) == "host-maintenance: on east/h1"
+    assert decision.to_json()["leaves"] == "east/h1"
+    request = decision.request(INFRASTRUCTURE)
+    assert (request.target, request.onto) == (EAST, frozenset({HostId("east/h2")}))
+    moved = plan_of(request, where)
+    assert moved.placement == dict.fromkeys((RT, FW, WEB1), HostId("east/h2"))
+    assert (moved.moves_ingress, moved.predicted()["total_s"]) == (False, decision.predicted_s)
+
+
+def test_evacuating_takes_the_nearest_site_that_is_up_if_the_site_has_no_room() -> None:
+    no_room = full("east")
+    (decision,) = after_being_whole(LEAVE).sees(lies(), hosts=MAINTAINED, loads=no_room)
+    assert (decision.verdict, decision.target, decision.members, decision.leaves) == (Verdict.DO, SOUTH, None, None)
+    assert decision.reasons[:2] == (
+        "to other hosts of east: no-room: fw needs 134 MB and 0.25 cores",
+        "to other hosts of east: no-room: east/h2 has 0 B and 0 cores left",
+    )
     lost = {SOUTH: SiteState.LOST}
-    (decision,) = after_being_whole(LEAVE).sees(lies(), hosts=MAINTAINED, sites=lost)
+    (decision,) = after_being_whole(LEAVE).sees(lies(), hosts=MAINTAINED, sites=lost, loads=no_room)
     assert decision.target == WEST
 
 
+def test_evacuating_a_site_of_which_every_host_is_to_be_left_takes_another_site() -> None:
+    all_of_east = {host: HostState.MAINTENANCE for host in HOSTS if site_of(host) == EAST}
+    (decision,) = after_being_whole(LEAVE).sees(lies(), hosts=all_of_east, loads=usable(*all_of_east))
+    assert (decision.verdict, decision.target, decision.leaves) == (Verdict.DO, SOUTH, None)
+
+
 def test_evacuating_goes_on_to_the_next_site_where_there_is_no_room() -> None:
-    (decision,) = after_being_whole(LEAVE).sees(lies(), hosts=MAINTAINED, loads=full("south"))
+    no_room = {**full("south"), HostId("east/h2"): FULL}
+    (decision,) = after_being_whole(LEAVE).sees(lies(), hosts=MAINTAINED, loads=no_room)
     assert (decision.verdict, decision.target) == (Verdict.DO, WEST)
+
+
+def test_evacuating_for_no_host_moves_the_whole_group_to_another_site() -> None:
+    (decision,) = after_being_whole("flee: {when: always, if: service.whole, do: evacuate}").sees(lies())
+    assert (decision.target, decision.leaves) == (SOUTH, None)
 
 
 def test_evacuating_to_a_site_that_the_rule_names_takes_that_or_none() -> None:
@@ -120,9 +167,10 @@ def test_evacuating_to_a_site_that_the_rule_names_takes_that_or_none() -> None:
 
 def test_evacuating_without_another_site_cannot() -> None:
     lost = {SOUTH: SiteState.LOST, WEST: SiteState.UNREACHABLE}
-    (decision,) = after_being_whole(LEAVE).sees(lies(), hosts=MAINTAINED, sites=lost)
+    (decision,) = after_being_whole(LEAVE).sees(lies(), hosts=MAINTAINED, sites=lost, loads=full("east"))
     assert decision.verdict is Verdict.CANNOT
-    assert decision.reasons == ("no other site is up that east has a link to",)
+    assert decision.reasons[0].startswith("to other hosts of east: no-room: ")
+    assert decision.reasons[-1] == "no other site is up that east has a link to"
 
 
 def test_what_the_planner_refuses_cannot_be_done_and_its_reasons_are_told() -> None:
@@ -359,6 +407,7 @@ def test_a_decision_is_kept_as_plain_data() -> None:
         "reasons": list(decision.reasons),
         "target": "east",
         "members": ["web1"],
+        "leaves": None,
         "predicted_s": decision.predicted_s,
     }
 

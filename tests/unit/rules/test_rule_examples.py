@@ -58,7 +58,8 @@ class Run:
         """What is decided `after` so many seconds. `at`: where members are that are not at east."""
         self.elapsed += after
         at: dict[str, str] = seen.pop("at", {})
-        of_view = {key: seen.pop(key) for key in ("sites", "hosts", "may_act", "why_not") if key in seen}
+        known = ("sites", "hosts", "may_act", "why_not", "loads")
+        of_view = {"loads": EMPTY, **{key: seen.pop(key) for key in known if key in seen}}
         where = {member.id: HostId(at.get(member.id, "east/h1")) for member in self.shop.members}
         if "copies" not in seen:
             seen["copies"] = dict.fromkeys(where.items(), RunState.RUNNING)
@@ -69,7 +70,6 @@ class Run:
             elapsed=self.elapsed,
             infrastructure=INFRASTRUCTURE,
             services={self.shop.id: shop},
-            loads=EMPTY,
             capabilities=frozenset(Capability),
             **of_view,
         )
@@ -137,12 +137,22 @@ def test_follow_a_change_of_host_within_the_site_moves_nothing() -> None:
 # Maintenance.
 
 
-def test_maintenance_by_night_the_service_leaves_whole_after_ten_seconds() -> None:
+def test_maintenance_by_night_its_members_leave_for_the_other_host_after_ten_seconds() -> None:
     run = Run("maintenance")
     assert by_rule(run.sees(taken_at=NIGHT, hosts=IN_MAINTENANCE))["leave-the-host"] is Verdict.WAIT
     decided = {each.rule: each for each in run.sees(taken_at=NIGHT + 10, hosts=IN_MAINTENANCE, after=10)}
     leave = decided["leave-the-host"]
-    assert (leave.verdict, leave.action.act, leave.target, leave.members) == (Verdict.DO, Act.EVACUATE, WEST, None)
+    assert (leave.verdict, leave.action.act, leave.target) == (Verdict.DO, Act.EVACUATE, EAST)
+    assert leave.leaves == HostId("east/h1")
+
+
+def test_maintenance_without_room_beside_it_the_service_leaves_whole() -> None:
+    run = Run("maintenance")
+    full = {**EMPTY, HostId("east/h2"): HostLoad(memory=2 << 30, cpu=2.0)}
+    run.sees(taken_at=NIGHT, hosts=IN_MAINTENANCE)
+    decided = {each.rule: each for each in run.sees(taken_at=NIGHT, hosts=IN_MAINTENANCE, after=10, loads=full)}
+    leave = decided["leave-the-host"]
+    assert (leave.verdict, leave.target, leave.members, leave.leaves) == (Verdict.DO, WEST, None, None)
 
 
 def test_maintenance_by_day_it_waits_and_says_until_when() -> None:
