@@ -13,8 +13,8 @@ from entourage.model.ids import HostId, MemberId, ProductId, RegionId, SegmentId
 from entourage.model.licences import Holdings, Licences
 from entourage.model.realtime import Promise, RealtimeCpus
 
-# Between two hosts of a site, of which the spec says nothing: what a switched network of 1 Gbit/s does, and no member
-# is copied faster anyway. Only predictions and the pace of refreshes come from it.
+# Between two hosts of a site of which the spec does not say it: what a switched network of 1 Gbit/s does. Only
+# predictions and the pace of refreshes come from it.
 LOCAL_RTT_MS, LOCAL_RATE = 0.2, 1e9
 
 
@@ -57,10 +57,15 @@ class Host:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
-    """A data centre: its hosts and an edge router that speaks BGP with the provider."""
+    """A data centre: its hosts and an edge router that speaks BGP with the provider.
+
+    Of the network between its hosts: `rtt` in ms there and back, `rate` in bit/s each way.
+    """
 
     id: SiteId
     hosts: tuple[Host, ...]
+    rtt: float = LOCAL_RTT_MS
+    rate: float = LOCAL_RATE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +121,8 @@ class Infrastructure:
         KeyError if nothing joins them.
         """
         if source == target:
-            return InterSiteLink(sites=(source, target), rtt=LOCAL_RTT_MS, rate=LOCAL_RATE)
+            site = self.site(source)
+            return InterSiteLink(sites=(source, target), rtt=site.rtt, rate=site.rate)
         return self.link(source, target)
 
     def beside(self, host: HostId) -> frozenset[HostId]:

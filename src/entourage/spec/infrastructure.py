@@ -2,7 +2,7 @@
 
 from entourage.model.ids import RegionId, SiteId, host_id
 from entourage.model.units import DURATION, MEMORY, RATE, SHARE
-from entourage.model.world import Host, Infrastructure, InterSiteLink, Region, Site
+from entourage.model.world import LOCAL_RATE, LOCAL_RTT_MS, Host, Infrastructure, InterSiteLink, Region, Site
 from entourage.spec.fields import Fields, as_mapping, as_scalar, named
 from entourage.spec.nodes import Mapping, Node, Scalar
 from entourage.spec.problems import Position, Problems, quote
@@ -12,6 +12,8 @@ from entourage.spec.values import read_choice
 _HOST = {"memory": "2 GiB", "cpu": "2"}
 _HOSTS = "{h1: {memory: 2 GiB, cpu: 2}}"
 _SITE = {"hosts": _HOSTS}
+_NETWORK = {"rtt": "0.2 ms", "rate": "1 Gbit/s"}
+_NETWORK_EXAMPLE = f"{{rtt: {_NETWORK['rtt']}, rate: {_NETWORK['rate']}}}"
 _LINK = {"between": "[east, west]", "rtt": "50 ms", "rate": "200 Mbit/s"}
 _REGION = {"near": "east", "rtt": "5 ms"}
 _TOP = {
@@ -46,13 +48,25 @@ def _sites(node: Mapping, problems: Problems) -> tuple[Site, ...]:
         body = as_mapping(value, what, problems, example=f"{{hosts: {_HOSTS}}}")
         if body is None:
             continue
-        hosts = Fields(body, problems, what=what, required=_SITE, at=name.at).mapping("hosts")
+        fields = Fields(body, problems, what=what, required=_SITE, optional={"network": _NETWORK_EXAMPLE}, at=name.at)
+        hosts = fields.mapping("hosts")
         if hosts is not None and not hosts.entries:
             problems.add(hosts.at, f"{what} has no host", hint=f"define at least one, such as {_HOSTS}")
         site = SiteId(name.text)
         found = [] if hosts is None else [_host(site, *entry, problems) for entry in named(hosts, "host", problems)]
-        sites.append(Site(id=site, hosts=tuple(h for h in found if h is not None)))
+        rtt, rate = _network(fields, f"the network of {what}", problems)
+        sites.append(Site(id=site, hosts=tuple(h for h in found if h is not None), rtt=rtt, rate=rate))
     return tuple(sites)
+
+
+def _network(site: Fields, what: str, problems: Problems) -> tuple[float, float]:
+    """Its RTT in ms and its rate in bit/s; what is usual where nothing is written."""
+    body = site.mapping("network")
+    if body is None:
+        return LOCAL_RTT_MS, LOCAL_RATE
+    fields = Fields(body, problems, what=what, required=_NETWORK)
+    rtt, rate = fields.quantity("rtt", DURATION), fields.quantity("rate", RATE)
+    return (LOCAL_RTT_MS if rtt is None else rtt.value), (LOCAL_RATE if rate is None else rate.value)
 
 
 def _host(site: SiteId, name: Scalar, value: Node, problems: Problems) -> Host | None:

@@ -93,6 +93,9 @@ def test_it_is_copied_over_the_sites_own_network_with_or_without_links() -> None
     within, between = planned(lies()), planned(lies(), world.request(members=ON_H1))
     assert within.forecast.blackout_ms < between.forecast.blackout_ms - 49  # a round trip of the link
     assert within.forecast.copy_s < between.forecast.copy_s / 4
+    seen = lies()
+    slow = replace(seen.infrastructure, sites=tuple(replace(s, rate=1e8) for s in seen.infrastructure.sites))
+    assert planned(replace(seen, infrastructure=slow)).forecast.copy_s > 5 * within.forecast.copy_s
     alone = world.snapshot(link=None)
     assert set(planned(alone).placement) == set(world.MEMBERS)
 

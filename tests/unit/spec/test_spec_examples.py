@@ -113,3 +113,10 @@ def test_one_site_without_links_and_regions_is_enough() -> None:
     text = "sites: {solo: {hosts: {h1: {memory: 1 GiB, cpu: 1}}}}\nlinks: []\nregions: {}\n"
     infrastructure = parse_infrastructure(text, file="solo.yaml")
     assert (infrastructure.links, infrastructure.regions) == ((), ())
+
+
+def test_a_site_may_say_what_its_own_network_is() -> None:
+    text = replaced(SITES, "east:\n    hosts", "east:\n    network: {rtt: 1 ms, rate: 10 Gbit/s}\n    hosts")
+    infrastructure = parse_infrastructure(text, file="sites.yaml")
+    assert infrastructure.copied_over(EAST, EAST) == InterSiteLink(sites=(EAST, EAST), rtt=1.0, rate=10e9)
+    assert infrastructure.copied_over(WEST, WEST) == InterSiteLink(sites=(WEST, WEST), rtt=0.2, rate=1e9)

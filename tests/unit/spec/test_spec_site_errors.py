@@ -8,6 +8,26 @@ from spec_edits import SITES, Said, infrastructure_problems, replaced
 
 CASES = [
     pytest.param(
+        "east:\n    hosts",
+        "east:\n    network: {rtt: 1 ms}\n    hosts",
+        [
+            ("4:14", "missing key 'rate' in the network of site 'east'", "add rate: 1 Gbit/s"),
+        ],
+        id="network of a site without a rate",
+    ),
+    pytest.param(
+        "east:\n    hosts",
+        "east:\n    network: 1 Gbit/s\n    hosts",
+        [
+            (
+                "4:14",
+                "network must be a mapping, not a single value",
+                "write it like {rtt: 0.2 ms, rate: 1 Gbit/s}",
+            ),
+        ],
+        id="network of a site that is no mapping",
+    ),
+    pytest.param(
         "[east, west]",
         "[east, wets]",
         [
