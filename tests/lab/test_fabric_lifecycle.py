@@ -13,7 +13,7 @@ from fabric_parts import INFRASTRUCTURE, SERVICE, lab_name, require_lab
 
 from entourage.drivers.netns import RUN_DIR
 from entourage.lab import names
-from entourage.lab.errors import LabError
+from entourage.lab.errors import BusyError, LabError
 from entourage.lab.fabric import Fabric
 from entourage.model.ids import HostId
 
@@ -127,7 +127,7 @@ def test_of_two_ups_at_once_one_is_refused(fabric: Fabric) -> None:
         return list(await asyncio.gather(fabric.up(), fabric.up(), return_exceptions=True))
 
     refused = [outcome for outcome in asyncio.run(both()) if outcome is not None]
-    assert [type(outcome) for outcome in refused] == [LabError]
+    assert [type(outcome) for outcome in refused] == [BusyError]
     assert asyncio.run(fabric.status()).is_up
 
 

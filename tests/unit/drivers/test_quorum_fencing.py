@@ -29,8 +29,9 @@ DEADLINE_S = 30.0
 SHOP = [ServiceId("shop")]
 # Answers QMP at the socket that it is given; its command line looks like QEMU's, by which it is found.
 _STAND_IN = """
-import json, socket, sys
-listener = socket.socket(socket.AF_UNIX); listener.bind(sys.argv[2]); listener.listen()
+import json, os, socket, sys
+listener = socket.socket(socket.AF_UNIX); listener.bind(sys.argv[2] + ".new"); listener.listen()
+os.rename(sys.argv[2] + ".new", sys.argv[2])  # whoever finds it is answered
 status = sys.argv[3]
 def serve(client):
     global status
