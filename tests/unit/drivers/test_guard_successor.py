@@ -3,12 +3,16 @@
 import asyncio
 import json
 import sys
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from entourage.drivers.qemu.guard import successor
 from entourage.drivers.qemu.guard.server import Guard, Log
 from entourage.drivers.qemu.guard.successor import Successor
+from entourage.ports.conformance.kit import wait_until
 
 DEADLINE_S = 20.0
 LOG = "guard.jsonl"
@@ -58,10 +62,37 @@ def test_only_a_driver_that_is_gone_has_a_successor(
         assert (tmp_path / "said").read_text() == "recovered\n"
 
 
-def test_successors_that_die_again_and_again_are_not_started_for_ever(tmp_path: Path) -> None:
+def test_however_many_drivers_are_gone_one_after_another_each_has_a_successor(tmp_path: Path) -> None:
     asyncio.run(connections(tmp_path, *[[DRIVES]] * 5, command=COMMAND))
-    assert notes(tmp_path).count("successor started") == 3
-    assert notes(tmp_path).count("successor not started") == 2
+    assert notes(tmp_path).count("successor started") == 5
+
+
+def test_successors_that_fail_again_and_again_are_started_only_after_pauses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+
+    monkeypatch.setattr(successor, "asyncio", SimpleNamespace(**{**vars(asyncio), "sleep": sleep}))
+    log = Log(tmp_path / LOG)
+
+    async def ends(times: int) -> bool:
+        return notes(tmp_path).count("successor ended") >= times
+
+    async def fail(times: int) -> None:
+        failing = Successor([sys.executable, "-c", "raise SystemExit(1)"], log=tmp_path / "said", note=log.note)
+        for number in range(times):
+            failing.start()
+            if number >= 3:
+                failing.start()  # it is put off already
+            ended = partial(ends, number + 1)
+            await wait_until(ended, words="it has ended", deadline_s=DEADLINE_S)
+
+    asyncio.run(fail(9))
+    log.close()
+    assert pauses == [60.0, 120.0, 240.0, 480.0, 600.0, 600.0]
 
 
 def test_without_a_command_nobody_is_started(tmp_path: Path) -> None:

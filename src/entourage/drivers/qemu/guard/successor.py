@@ -2,13 +2,12 @@
 
 import asyncio
 import subprocess
-import time
-from collections import deque
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Protocol
 
-_STARTS_MAX, _IN_S = 3, 60.0  # one that dies again and again would take the host's CPU for nothing
+# One that fails again and again would take the host's CPU for nothing: so many at once, then with pauses that double.
+_FAILURES_MAX, _PAUSE_S, _LONGEST_PAUSE_S = 3, 60.0, 600.0
 
 
 class Note(Protocol):
@@ -25,18 +24,28 @@ class Successor:
         self._command = command
         self._log = log
         self._note = note
-        self._starts: deque[float] = deque(maxlen=_STARTS_MAX)
+        self._failures = 0  # since one has ended well
+        self._is_put_off = False
         self._waiting: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
-        """Start it, unless it was started too often of late."""
-        if not self._command:
+        """Start it; later, if the last ones have failed."""
+        if not self._command or self._is_put_off:
             return
-        now = time.monotonic()
-        if len(self._starts) == _STARTS_MAX and now - self._starts[0] < _IN_S:
-            self._note("successor not started", because=f"started {_STARTS_MAX} times within {_IN_S:g} s")
+        if self._failures < _FAILURES_MAX:
+            self._start()
             return
-        self._starts.append(now)
+        pause_s = min(_LONGEST_PAUSE_S, _PAUSE_S * 2 ** min(self._failures - _FAILURES_MAX, 10))
+        self._note("successor put off", seconds=pause_s, because=f"the last {self._failures} have failed")
+        self._is_put_off = True
+        self._in_background(self._start_later(pause_s))
+
+    async def _start_later(self, pause_s: float) -> None:
+        await asyncio.sleep(pause_s)
+        self._is_put_off = False
+        self._start()
+
+    def _start(self) -> None:
         try:
             with self._log.open("ab") as log:
                 process = subprocess.Popen(
@@ -51,10 +60,14 @@ class Successor:
             self._note("successor not started", because=str(error))
             return
         self._note("successor started", pid=process.pid)
-        waiting = asyncio.create_task(self._wait(process))
-        self._waiting.add(waiting)
-        waiting.add_done_callback(self._waiting.discard)
+        self._in_background(self._wait(process))
+
+    def _in_background(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._waiting.add(task)
+        task.add_done_callback(self._waiting.discard)
 
     async def _wait(self, process: "subprocess.Popen[bytes]") -> None:
         code = await asyncio.to_thread(process.wait)
+        self._failures = self._failures + 1 if code else 0
         self._note("successor ended", pid=process.pid, code=code)
