@@ -18,7 +18,7 @@ from entourage.chaos.sites import cut_link, heal_link, kill_site, revive_site
 from entourage.drivers.qemu.kept import kept_disks
 from entourage.drivers.qemu.monitor import Monitor
 from entourage.drivers.qemu.process import InstancePaths, instance_paths, running_pid, start
-from entourage.drivers.sockets import connect
+from entourage.drivers.quorum.client import connect
 from entourage.drivers.vty import Vty
 from entourage.lab import names
 from entourage.lab.accel import EMULATION

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from whole_lab import lab_up
 
 from entourage.chaos.by_hand import move_by_hand
 from entourage.chaos.ruled import RulesAtWork
@@ -16,12 +17,12 @@ from entourage.chaos.sites import cut_link, heal_link, kill_site, revive_site
 from entourage.lab.bubble import left_bubbles
 from entourage.lab.daemons import own_command
 from entourage.lab.leftovers import leftovers
-from entourage.lab.place import Place, open_place
+from entourage.lab.place import Place
 from entourage.lab.setup import lab_root
 from entourage.model.ids import HostId, MemberId, SiteId, site_of
 from entourage.operations.driving import is_being_driven
 from entourage.operations.examples import example
-from entourage.operations.labs import look, take_down
+from entourage.operations.labs import look
 from entourage.operations.old_disks import old_disks
 from entourage.operations.quorum import look_at_quorum, sites_seen
 from entourage.operations.recovering import open_moves
@@ -43,15 +44,8 @@ FOLLOW, FAILOVER = example("rules-follow.yaml"), example("rules-failover.yaml")
 @pytest.fixture(scope="module")
 def place(lab_requirements: Path) -> Iterator[Place]:
     """A lab with its service at `east`, and replicas wanted."""
-    asyncio.run(take_down(LAB))
-    up = own_command(
-        "lab", "up", "--lab", LAB, "--service", str(example("shop-replicated.yaml")), "--rate", "500 Mbit/s"
-    )
-    try:
-        subprocess.run(up, check=True, timeout=200)
-        yield open_place(LAB)
-    finally:
-        asyncio.run(take_down(LAB))
+    with lab_up(LAB, "--service", str(example("shop-replicated.yaml")), "--rate", "500 Mbit/s") as made:
+        yield made
 
 
 def told(*words: str) -> dict[str, Any]:

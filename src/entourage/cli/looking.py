@@ -140,10 +140,11 @@ def request_of(wanted: PlanMove | Move, place: Place) -> MoveRequest:
     if wanted.off is not None:
         off = off_host(place.infrastructure, place.service.id, host_named(place, wanted.off), members)
         return replace(off, strategy=strategy, waits=waits)
+    assert wanted.to is not None
     return MoveRequest(
         waits=waits,
         service=place.service.id,
-        target=site_named(place, wanted.to or ""),
+        target=site_named(place, wanted.to),
         members=members,
         strategy=strategy,
     )

@@ -22,9 +22,8 @@ from entourage.operations.recovering import (
     find_unfinished,
     finish,
     move_json,
-    open_moves,
     state_of,
-    take_over,
+    take_over_all,
     way_of,
 )
 from entourage.operations.switching import ABORT, COMMIT, Shown
@@ -87,10 +86,7 @@ def commit(wanted: Commit) -> Exit:
 
 async def recover_open(lab: Lab, tell: Tell) -> dict[str, dict[str, Any]]:
     """What an orchestrator that died has left open is brought to its end: the results by move."""
-    results: dict[str, dict[str, Any]] = {}
-    for service in sorted({str(move.document["service"]) for move in open_moves(lab)}):
-        async with _wired(lab.place(service)) as wired:
-            results |= await take_over(wired, Shown(progress=tell.progress, phase=tell.phase))
+    results = await take_over_all(lab, Shown(progress=tell.progress, phase=tell.phase))
     if (owed := find_owed(lab)) is not None:
         async with _wired(lab.place(owed.document["service"])) as wired:
             results |= await move_back_owed(wired, owed, tell)

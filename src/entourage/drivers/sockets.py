@@ -1,6 +1,5 @@
-"""Unix sockets of guards and agents: listening where a killed one has left its own, and connecting by any path."""
+"""Unix sockets of processes that are killed: listening where the one before has left its own."""
 
-import asyncio
 import os
 import socket
 from pathlib import Path
@@ -11,21 +10,17 @@ def listen(path: str, *, another: str) -> socket.socket:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as other:
         if other.connect_ex(path) == 0:
             raise OSError(another)
-    Path(path).unlink(missing_ok=True)
+    if Path(path).is_socket():
+        Path(path).unlink()
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    old_mask = os.umask(0o077)
     try:
-        listener.bind(path)
-    finally:
-        os.umask(old_mask)
-    listener.listen()
+        old_mask = os.umask(0o077)
+        try:
+            listener.bind(path)
+        finally:
+            os.umask(old_mask)
+        listener.listen()
+    except BaseException:
+        listener.close()
+        raise
     return listener
-
-
-async def connect(path: Path) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """A connection by the folder's handle: a socket's path has at most 107 bytes. OSError if nobody listens."""
-    folder = os.open(path.parent, os.O_PATH)
-    try:
-        return await asyncio.open_unix_connection(f"/proc/self/fd/{folder}/{path.name}", limit=2**20)
-    finally:
-        os.close(folder)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from entourage.lab import names
+from entourage.lab.errors import LabError
 from entourage.lab.hosted import Hosted
 from entourage.model.ids import ServiceId
 from entourage.model.world import Infrastructure
@@ -88,8 +89,16 @@ def forget_service(folder: Path, service: ServiceId) -> None:
 def write_whole(path: Path, text: str) -> None:
     """Write a file in one step."""
     beside = path.with_suffix(".new")
-    beside.write_text(text)
+    beside.write_text(text, encoding="utf-8")
     os.replace(beside, path)
+
+
+def keep_json(path: Path, data: Any) -> None:  # noqa: ANN401 (whatever JSON can hold)
+    """Write a file of the lab's in one step. LabError if it cannot be written."""
+    try:
+        write_whole(path, json.dumps(data))
+    except OSError as error:
+        raise LabError(f"{path} cannot be written: {error.strerror}") from error
 
 
 def _file(folder: Path, service: ServiceId) -> Path:

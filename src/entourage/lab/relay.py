@@ -29,6 +29,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from entourage.drivers.sockets import listen
 from entourage.lab.relay_config import Change, Config, Link, load_config, parse_change
 from entourage.lab.relay_shaping import Shaper
 from entourage.lab.relay_tap import FRAME_BYTES_MAX, RelayError, Timer, open_tap
@@ -265,22 +266,11 @@ def _one_way_ns(rtt_ms: float) -> int:
 
 
 def _listen(path: str) -> socket.socket:
-    """A listening socket at `path`, also if a relay that was killed left its own there."""
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as other:
-            if other.connect_ex(path) == 0:
-                raise RelayError(f"{path}: another relay listens there: stop it, or choose another path")
-        if Path(path).is_socket():
-            Path(path).unlink()
-        old_mask = os.umask(0o077)
-        try:
-            listener.bind(path)
-        finally:
-            os.umask(old_mask)
-        listener.listen()
+        listener = listen(path, another="another relay listens there: stop it, or choose another path")
     except OSError as error:
-        raise RelayError(f"{path}: cannot listen there: {error.strerror}") from error
+        words = f"cannot listen there: {error.strerror}" if error.strerror else str(error)
+        raise RelayError(f"{path}: {words}") from error
     listener.setblocking(False)
     return listener
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 
 from entourage.lab.errors import LabError
-from entourage.lab.kept import write_whole
+from entourage.lab.kept import keep_json
 from entourage.lab.place import Lab
 from entourage.model.ids import HostId
 from entourage.operations.words import UnknownNameError
@@ -84,8 +84,4 @@ def _one_writes(lab: Lab) -> Iterator[None]:
 
 
 def _write(lab: Lab, hosts: Mapping[HostId, Maintenance]) -> None:
-    path = lab.run_dir / _FILE
-    try:
-        write_whole(path, json.dumps({host: asdict(each) for host, each in hosts.items()}))
-    except OSError as error:
-        raise LabError(f"{path} cannot be written: {error.strerror}") from error
+    keep_json(lab.run_dir / _FILE, {host: asdict(each) for host, each in hosts.items()})

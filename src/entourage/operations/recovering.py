@@ -12,10 +12,11 @@ from entourage.drivers.records import MoveRecords, RecordsError, create_records,
 from entourage.engine.known import KnownMove, Recover
 from entourage.lab.errors import LabError
 from entourage.lab.place import Lab
+from entourage.model.ids import ServiceId
 from entourage.operations.driving import driving, is_being_driven, start_missing_guards
 from entourage.operations.switching import Shown, Switch
 from entourage.ports.right import Right
-from entourage.wiring import Wired
+from entourage.wiring import Wired, wire
 
 _ASK_AGAIN_S = 0.5
 _DECIDED_AS = "decided_as"  # in a move's document: the move on whose decision it counts, if not its own
@@ -119,6 +120,18 @@ async def take_over(wired: Wired, shown: Shown) -> dict[str, dict[str, Any]]:
                 results = await moves.take_over(waiting)
         await wired.guard.end()
         return {move: {**result, "recovery_s": round(time.time() - began, 3)} for move, result in results.items()}
+
+
+async def take_over_all(lab: Lab, shown: Shown) -> dict[str, dict[str, Any]]:
+    """As `take_over`, for every service of the lab."""
+    results: dict[str, dict[str, Any]] = {}
+    for service in sorted({ServiceId(move.document["service"]) for move in open_moves(lab)}):
+        wired = wire(lab.place(service))
+        try:
+            results |= await take_over(wired, shown)
+        finally:
+            await wired.close()
+    return results
 
 
 async def finish(wired: Wired, shown: Shown, ended: KnownMove) -> dict[str, dict[str, Any]]:

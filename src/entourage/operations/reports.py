@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from entourage.lab.kept import write_whole
 from entourage.report import (
     DEMO_SCHEMA,
     render_demo,
@@ -135,6 +136,4 @@ def _write(document: Mapping[str, Any], path: Path) -> Kept:
 
 def _write_whole(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f"{path.name}.part")
-    aside.write_text(text, encoding="utf-8")
-    aside.rename(path)
+    write_whole(path, text)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from entourage.lab.errors import LabError
-from entourage.lab.kept import write_whole
+from entourage.lab.kept import keep_json
 from entourage.lab.place import Lab
 from entourage.rules.cycles import find_cycle
 from entourage.rules.memory import Memory, memory_from_json, memory_to_json
@@ -54,7 +54,7 @@ def read_rule_file(path: Path) -> RuleText:
 
 def put_in_force(lab: Lab, rules: RuleText) -> None:
     """Keep the rules as those of the lab."""
-    _write(lab.run_dir / _RULES, {"file": rules.file, "text": rules.text})
+    keep_json(lab.run_dir / _RULES, {"file": rules.file, "text": rules.text})
 
 
 def has_rules(lab: Lab) -> bool:
@@ -72,7 +72,7 @@ def in_force(lab: Lab) -> RuleText:
 
 def keep_memory(lab: Lab, memory: Memory) -> None:
     """Keep what the loop remembers, for the next one and for those that ask why."""
-    _write(lab.run_dir / _MEMORY, {"boot": _BOOT_ID.read_text(), "memory": memory_to_json(memory)})
+    keep_json(lab.run_dir / _MEMORY, {"boot": _BOOT_ID.read_text(), "memory": memory_to_json(memory)})
 
 
 def kept_memory(lab: Lab) -> Memory:
@@ -84,14 +84,6 @@ def kept_memory(lab: Lab) -> Memory:
         return memory_from_json(data["memory"])
     except (KeyError, TypeError, ValueError):
         return Memory()  # of another version: what it held back for a while is looked at anew
-
-
-def _write(path: Path, data: dict[str, Any]) -> None:
-    """All or nothing: a reader finds the file before or after."""
-    try:
-        write_whole(path, json.dumps(data))
-    except OSError as error:
-        raise LabError(f"{path} cannot be written: {error.strerror}") from error
 
 
 def _read(path: Path) -> dict[str, Any] | None:

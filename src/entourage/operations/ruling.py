@@ -22,7 +22,7 @@ from entourage.operations.failing_over import fail_over, words_of_all
 from entourage.operations.interruption import Interruption
 from entourage.operations.moves import RefusedError, run_move
 from entourage.operations.quorum import SitesSeen
-from entourage.operations.recovering import all_moves, open_moves, take_over
+from entourage.operations.recovering import all_moves, take_over_all
 from entourage.operations.replicating import replicate
 from entourage.operations.reports import write_failover, write_move
 from entourage.operations.rule_files import keep_memory
@@ -122,18 +122,10 @@ class Ruling:
             while is_being_driven(self.lab):  # noqa: ASYNC110 - another process's
                 await asyncio.sleep(LOOK_EVERY_S)
             try:
-                for service in sorted({move.document["service"] for move in open_moves(self.lab)}):
-                    await self._end_moves_of(service)
+                await take_over_all(self.lab, Shown(progress=self.tell.progress, phase=self.tell.phase))
             except BusyError:  # somebody was quicker than we
                 continue
             return
-
-    async def _end_moves_of(self, service: ServiceId) -> None:
-        wired = wire(self.lab.place(service))
-        try:
-            await take_over(wired, Shown(progress=self.tell.progress, phase=self.tell.phase))
-        finally:
-            await wired.close()
 
     async def _act(
         self, decided: Decided, view: View, watcher: Watcher, interruption: Interruption, enough: asyncio.Event

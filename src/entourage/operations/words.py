@@ -24,7 +24,7 @@ def site_named(place: Lab, word: str) -> SiteId:
 
 def host_named(place: Lab, word: str) -> HostId:
     """The host of that name ("east/h1")."""
-    hosts = [host.id for site in place.infrastructure.sites for host in site.hosts]
+    hosts = place.hosts()
     if word not in hosts:
         raise UnknownNameError("host", word, hosts, where=f"lab {place.name}")
     return HostId(word)

@@ -71,6 +71,10 @@ class FakePlace:
         """The first."""
         return self.services[0]
 
+    def hosts(self) -> list[HostId]:
+        """All hosts of all sites."""
+        return [host.id for site in self.infrastructure.sites for host in site.hosts]
+
     def place(self, service: str | None = None) -> Any:
         """Itself for its first service; for other names, or for none where there are more, what a lab says."""
         made: Any = self
@@ -185,7 +189,7 @@ def example_world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
     monkeypatch.setattr("entourage.cli.looking.look", look)
     monkeypatch.setattr("entourage.cli.looking.plan_move", plan_move)
-    monkeypatch.setattr("entourage.cli.recovery.open_moves", lambda _: [])
+    monkeypatch.setattr("entourage.operations.recovering.open_moves", lambda _: [])
     monkeypatch.setattr("entourage.cli.recovery.find_owed", lambda _: None)
     monkeypatch.setattr("entourage.cli.moving.wire", lambda *_, **__: SimpleNamespace(close=close))
     for module in ("looking", "moving", "realtime", "replication"):

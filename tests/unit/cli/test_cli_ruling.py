@@ -68,9 +68,8 @@ def moved(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     for module in ("ruling", "explaining"):
         monkeypatch.setattr(f"entourage.operations.{module}.Watcher", lambda _: FakeWatcher(at))
     monkeypatch.setattr("entourage.operations.ruling.wire", lambda *_, **__: SimpleNamespace(close=nothing))
-    monkeypatch.setattr("entourage.operations.ruling.take_over", nothing)
-    for name in ("all_moves", "open_moves"):
-        monkeypatch.setattr(f"entourage.operations.ruling.{name}", lambda _: [])
+    for name in ("ruling.all_moves", "recovering.open_moves"):
+        monkeypatch.setattr(f"entourage.operations.{name}", lambda _: [])
     return at
 
 
@@ -342,15 +341,16 @@ def test_run_first_brings_to_its_end_what_another_has_left_open(
     ]
     taken: list[Any] = []
 
-    async def take_over(wired: Any, _: object) -> None:
+    async def take_over(wired: Any, _: object) -> dict[str, Any]:
         taken.append(wired.place)
+        return {}
 
     async def close() -> None:
         taken.append("closed")
 
-    monkeypatch.setattr("entourage.operations.ruling.open_moves", lambda _: left)
-    monkeypatch.setattr("entourage.operations.ruling.wire", lambda at: SimpleNamespace(place=at, close=close))
-    monkeypatch.setattr("entourage.operations.ruling.take_over", take_over)
+    monkeypatch.setattr("entourage.operations.recovering.open_moves", lambda _: left)
+    monkeypatch.setattr("entourage.operations.recovering.wire", lambda at: SimpleNamespace(place=at, close=close))
+    monkeypatch.setattr("entourage.operations.recovering.take_over", take_over)
     assert entourage("run", "--rules", file_of(RULES), "--once").exit_code == 0
     assert taken == [place, "closed"]
 

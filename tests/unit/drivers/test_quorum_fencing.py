@@ -17,10 +17,10 @@ import pytest
 from entourage.drivers.qemu.kept import kept_disks, put_aside
 from entourage.drivers.qemu.process import InstancePaths
 from entourage.drivers.quorum import fencing
+from entourage.drivers.quorum.client import connect
 from entourage.drivers.quorum.config import AgentConfig, HostFiles, SiteFiles, now
 from entourage.drivers.quorum.fencing import SiteFence
 from entourage.drivers.quorum.warden import STANDBY, Warden, is_locked
-from entourage.drivers.sockets import connect
 from entourage.model.ids import ServiceId, SiteId
 from entourage.ports.conformance.kit import wait_until
 from entourage.quorum import AgentId, Terms

@@ -98,9 +98,8 @@ class World:
         clock = SimpleNamespace(monotonic=lambda: self.now, time=time.time)
         for name, part in {
             "time": clock, "LOOK_EVERY_S": 0.001, "run_move": self._run_move, "fail_over": self._fail_over,
-            "notify": self._notify, "run_command": self._run_command, "take_over": self._take_over,
+            "notify": self._notify, "run_command": self._run_command, "take_over_all": self._take_over,
             "wire": lambda *_, **__: SimpleNamespace(close=self._close), "all_moves": lambda _: self.moves,
-            "open_moves": lambda _: [move for move in self.moves if move.ended is None],
             "is_being_driven": lambda _: self.others_drive > 0 and self._driven(),
             "write_move": lambda *_: None, "write_failover": lambda *_: None,
         }.items():  # fmt: skip
@@ -222,6 +221,8 @@ class World:
         pass
 
     async def _take_over(self, *_: Any) -> None:
+        if all(move.ended is not None for move in self.moves):
+            return
         if self.on_take_over is not None:
             self.on_take_over()
         self.recovered += 1

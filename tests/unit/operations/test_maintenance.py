@@ -64,7 +64,7 @@ def test_of_two_who_say_so_at_once_neither_is_lost(lab: Lab, monkeypatch: pytest
             other.join(0.2)  # it cannot end before we have
         write_whole(path, text)
 
-    monkeypatch.setattr("entourage.operations.maintenance.write_whole", write_while_the_other_comes)
+    monkeypatch.setattr("entourage.lab.kept.write_whole", write_while_the_other_comes)
     begin_maintenance(lab, [E1], "the one")
     other.join(10)
     assert set(in_maintenance(lab)) == {E1, E2}

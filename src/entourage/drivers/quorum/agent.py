@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from entourage.drivers.quorum.client import connect
 from entourage.drivers.quorum.config import (
     CONTROL,
     LEDGER,
@@ -31,7 +32,7 @@ from entourage.drivers.quorum.config import (
 from entourage.drivers.quorum.ledger import read_ledger, write_ledger
 from entourage.drivers.quorum.telling import status
 from entourage.drivers.quorum.wire import Post
-from entourage.drivers.sockets import connect, listen
+from entourage.drivers.sockets import listen
 from entourage.model.ids import ServiceId, SiteId
 from entourage.quorum import AgentId, advance, begin
 from entourage.quorum.judging import condition
