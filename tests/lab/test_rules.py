@@ -2,20 +2,18 @@
 
 import asyncio
 import json
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from whole_lab import lab_up
+from whole_lab import Entourage, lab_up
 
 from entourage.chaos.by_hand import move_by_hand
 from entourage.chaos.ruled import RulesAtWork
 from entourage.chaos.sites import cut_link, heal_link, kill_site, revive_site
 from entourage.lab.bubble import left_bubbles
-from entourage.lab.daemons import own_command
 from entourage.lab.leftovers import leftovers
 from entourage.lab.place import Place
 from entourage.lab.setup import lab_root
@@ -39,6 +37,7 @@ WEB1 = MemberId("web1")
 WITHIN_S = 240.0
 LINK = "inter-site:east-west"
 FOLLOW, FAILOVER = example("rules-follow.yaml"), example("rules-failover.yaml")
+told = Entourage(Path.cwd(), lab=LAB).json
 
 
 @pytest.fixture(scope="module")
@@ -46,16 +45,6 @@ def place(lab_requirements: Path) -> Iterator[Place]:
     """A lab with its service at `east`, and replicas wanted."""
     with lab_up(LAB, "--service", str(example("shop-replicated.yaml")), "--rate", "500 Mbit/s") as made:
         yield made
-
-
-def told(*words: str) -> dict[str, Any]:
-    """What a command says with --json; it has to succeed."""
-    done = subprocess.run(
-        own_command(*words, "--lab", LAB, "--json"), capture_output=True, timeout=WITHIN_S, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    said: dict[str, Any] = json.loads(done.stdout)
-    return said
 
 
 def is_do(news: dict[str, Any]) -> bool:
