@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ _FAST_PATH_MULTIPLE = 64 * 4 * _KIB
 # SCHED_RR priority of QEMU's main thread: above ordinary work, below the lab's relay. Not of its vCPUs: they would keep
 # the migration thread from ending what it does with QEMU's big lock held, and the main thread waits for that lock.
 _FAVOURED = 2
+_EXECUTED_WITHIN_S = 1.0  # from when its old program is gone until its new one is there, on a machine that has no time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -269,11 +271,14 @@ def start(
     enter = ["nsenter", f"--root={access.root}", "--wd=/"]
     if access.netns is not None:
         enter.insert(1, f"--net={access.netns}")
+    # It writes its pid itself: if we die right here, it is found again.
+    enter = ["sh", "-c", 'echo $$ >"$1" && shift && exec "$@"', "sh", str(paths.pid), *enter]
     with paths.log.open("wb") as log:
         process = subprocess.Popen(
             [*enter, *arguments], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
         )
-    paths.pid.write_text(f"{process.pid}\n")
+    while process.poll() is None and not (paths.pid.exists() and paths.pid.stat().st_size):
+        time.sleep(0.001)
     return process
 
 
@@ -290,10 +295,23 @@ def running_pid(paths: InstancePaths) -> int | None:
     """The pid of the copy's QEMU if it is alive, checked against the process's own command line."""
     with suppress(OSError, ValueError):
         pid = int(paths.pid.read_text())
-        words = Path(f"/proc/{pid}/cmdline").read_bytes()
+        words = _command_line_of(pid)
         if paths.monitor.name.encode() in words and b"qemu" in words:
             return pid
     return None
+
+
+def _command_line_of(pid: int) -> bytes:
+    """OSError if the process has ended.
+
+    While a process executes a program the kernel shows no command line, though the old one has let go of its files
+    already: whoever asks just then waits, or a copy that is being started would not be there for whoever fences.
+    """
+    give_up = time.monotonic() + _EXECUTED_WITHIN_S
+    while not (words := Path(f"/proc/{pid}/cmdline").read_bytes()) and time.monotonic() < give_up:
+        Path(f"/proc/{pid}/exe").readlink()  # OSError if it has ended, or is the kernel's own
+        time.sleep(0.001)
+    return words
 
 
 def favour(paths: InstancePaths, *, yes: bool) -> None:
