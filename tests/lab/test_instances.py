@@ -212,9 +212,10 @@ def test_one_is_moved_and_the_others_do_not_notice(entourage: Entourage, service
         (move, *_) = entourage.json("moves")["moves"]
         with entourage.begin("commit", move["move"]) as committing:
             heard = asyncio.run(heard_until_ended(place, others, committing))
-            assert committing.returncode == 0
-        moving.communicate(timeout=WITHIN_S)
-    assert moving.returncode == 0
+            said, _ = committing.communicate(timeout=WITHIN_S)
+            assert committing.returncode == 0, said
+        said, _ = moving.communicate(timeout=WITHIN_S)
+    assert moving.returncode == 0, said
     assert (refused.returncode, "a move is under way" in refused.stderr) == (1, True)
     assert heard == {f"{name} at {name}-web\n" for name in others}
     after = pids(place, EAST)

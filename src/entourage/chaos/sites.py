@@ -10,7 +10,7 @@ from entourage.lab import frr, names
 from entourage.lab.agents import start_agent
 from entourage.lab.errors import LabError
 from entourage.lab.guards import start_guards
-from entourage.lab.leftovers import processes_in
+from entourage.lab.leftovers import command_of, processes_in
 from entourage.lab.place import Lab
 from entourage.lab.setup import lab_root
 from entourage.lab.topology import Topology
@@ -18,20 +18,27 @@ from entourage.model.ids import SiteId
 from entourage.quorum.types import agent_of
 
 _TO_EDGE = "edge"  # a provider router's cable to its edge
+_DEAD_WITHIN_S, _LOOK_AGAIN_S = 10.0, 0.01
 
 
 async def kill_site(lab: Lab, site: SiteId) -> int:
     """Kill every process of the site's hosts and edge, and cut its links. How many processes there were.
 
-    Killed are its QEMUs, guards, agent, warden and FRR. Their files stay. LabError if there is no such site.
+    Killed are its QEMUs, guards, agent, warden and FRR, and they are gone when this returns. Their files stay. LabError
+    if there is no such site, or a process does not die.
     """
     spaces = [lab.fabric.netns_path(node) for node in _nodes(lab, site)]
     killed: set[int] = set()
-    while pids := set(processes_in(spaces)) - killed:  # one may have started another meanwhile
-        for pid in pids:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        killed |= pids
+    try:
+        async with asyncio.timeout(_DEAD_WITHIN_S):
+            while pids := processes_in(spaces):  # one may have started another meanwhile
+                for pid in pids:
+                    with suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+                killed.update(pids)
+                await asyncio.sleep(_LOOK_AGAIN_S)
+    except TimeoutError:
+        raise LabError(f"{site} is not dead: {', '.join(map(command_of, processes_in(spaces)))}") from None
     for link in _links(lab, site):
         await lab.fabric.cut(link)
     await _at_pop(lab, site, up=False)

@@ -1,15 +1,16 @@
 """The processes that are copies of members: found from their first moment to their last."""
 
+import asyncio
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from entourage.drivers.qemu.process import InstancePaths, running_pid
+from entourage.ports.conformance.kit import wait_until
 
 _STARTER_THAT_DIES = """
 import os, subprocess, sys
@@ -63,8 +64,11 @@ def test_a_process_that_is_no_copy_is_none(tmp_path: Path) -> None:
 def test_a_copy_whose_starter_dies_the_moment_it_has_started_it_is_found(tmp_path: Path) -> None:
     paths = InstancePaths(tmp_path / "web")
     subprocess.run([sys.executable, "-c", _STARTER_THAT_DIES, str(tmp_path)], check=True)
-    give_up = time.monotonic() + 60
-    while (pid := running_pid(paths)) is None:
-        assert time.monotonic() < give_up, "not found"
-        time.sleep(0.01)
+
+    async def found() -> bool:
+        return running_pid(paths) is not None
+
+    asyncio.run(wait_until(found, words="the copy is found", deadline_s=60))
+    pid = running_pid(paths)
+    assert pid is not None
     os.killpg(pid, 9)
