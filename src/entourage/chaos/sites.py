@@ -1,16 +1,13 @@
 """A whole site that dies at once, as by a power cut, and is there again later; and relay links that are cut."""
 
 import asyncio
-import os
-import signal
-from contextlib import suppress
 
 from entourage.drivers.netns import Kernel, Namespace
 from entourage.lab import frr, names
 from entourage.lab.agents import start_agent
 from entourage.lab.errors import LabError
 from entourage.lab.guards import start_guards
-from entourage.lab.leftovers import command_of, processes_in
+from entourage.lab.leftovers import end_processes, processes_in
 from entourage.lab.place import Lab
 from entourage.lab.setup import lab_root
 from entourage.lab.topology import Topology
@@ -18,7 +15,6 @@ from entourage.model.ids import SiteId
 from entourage.quorum.types import agent_of
 
 _TO_EDGE = "edge"  # a provider router's cable to its edge
-_DEAD_WITHIN_S, _LOOK_AGAIN_S = 10.0, 0.01
 
 
 async def kill_site(lab: Lab, site: SiteId) -> int:
@@ -28,21 +24,11 @@ async def kill_site(lab: Lab, site: SiteId) -> int:
     if there is no such site, or a process does not die.
     """
     spaces = [lab.fabric.netns_path(node) for node in _nodes(lab, site)]
-    killed: set[int] = set()
-    try:
-        async with asyncio.timeout(_DEAD_WITHIN_S):
-            while pids := processes_in(spaces):  # one may have started another meanwhile
-                for pid in pids:
-                    with suppress(ProcessLookupError):
-                        os.kill(pid, signal.SIGKILL)
-                killed.update(pids)
-                await asyncio.sleep(_LOOK_AGAIN_S)
-    except TimeoutError:
-        raise LabError(f"{site} is not dead: {', '.join(map(command_of, processes_in(spaces)))}") from None
+    killed = await asyncio.to_thread(end_processes, spaces)
     for link in _links(lab, site):
         await lab.fabric.cut(link)
     await _at_pop(lab, site, up=False)
-    return len(killed)
+    return killed
 
 
 async def revive_site(lab: Lab, site: SiteId) -> None:

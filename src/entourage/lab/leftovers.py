@@ -40,6 +40,11 @@ def processes_in(spaces: list[Path]) -> list[int]:
     return sorted(_members(_identities(spaces)))
 
 
+def end_processes(spaces: list[Path]) -> int:
+    """End every process in these namespaces, all at once: how many there were. LabError if one does not die."""
+    return _kill(_identities(spaces))
+
+
 def remove(lab: str, *, root: Path) -> None:
     """End every process of the lab and remove every namespace and file. LabError if a process does not die."""
     remove_spaces(namespaces(lab))
@@ -152,27 +157,37 @@ def _is_in(pid: int, identities: set[tuple[int, int]]) -> bool:
         return False
 
 
-def _kill(identities: set[tuple[int, int]]) -> None:
-    """Kill until nobody is left: a process may have started another meanwhile."""
+def _kill(identities: set[tuple[int, int]]) -> int:
+    """Kill until nobody is left: a process may have started another meanwhile. How many were killed."""
+    killed: set[int] = set()
     deadline = time.monotonic() + _DIE_WITHIN
     while victims := list(_members(identities)):
         if time.monotonic() > deadline:
             raise LabError(f"these processes of the lab do not die: {', '.join(map(str, victims))}")
-        for pid in victims:
-            _kill_one(pid, identities)
+        with contextlib.ExitStack() as stack:
+            handles = [stack.enter_context(_signalled(pid, identities)) for pid in victims]
+            for handle in handles:
+                if handle is not None:
+                    select.select([handle], [], [], _DIE_WITHIN)
+        killed.update(victims)
+    return len(killed)
 
 
-def _kill_one(pid: int, identities: set[tuple[int, int]]) -> None:
+@contextmanager
+def _signalled(pid: int, identities: set[tuple[int, int]]) -> Iterator[int | None]:
+    """A handle of the process, which is told to die; None if it has ended, or its id belongs to another now."""
     try:
         handle = os.pidfd_open(pid)
     except ProcessLookupError:
+        yield None
         return
     try:
-        if _is_in(pid, identities):  # asked again with the handle open: the id may have been given to another
-            signal.pidfd_send_signal(handle, signal.SIGKILL)
-            select.select([handle], [], [], _DIE_WITHIN)
-    except ProcessLookupError:
-        pass
+        is_told = False
+        with contextlib.suppress(ProcessLookupError):
+            if _is_in(pid, identities):  # asked again with the handle open: the id may have been given to another
+                signal.pidfd_send_signal(handle, signal.SIGKILL)
+                is_told = True
+        yield handle if is_told else None
     finally:
         os.close(handle)
 
