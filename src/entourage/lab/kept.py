@@ -88,7 +88,7 @@ def forget_service(folder: Path, service: ServiceId) -> None:
 
 def write_whole(path: Path, text: str) -> None:
     """Write a file in one step."""
-    beside = path.with_suffix(".new")
+    beside = path.with_name(f"{path.name}.new")  # a report and its page differ in their suffix only
     beside.write_text(text, encoding="utf-8")
     os.replace(beside, path)
 
